@@ -1,0 +1,23 @@
+//! The vocabulary of the mall.
+//!
+//! A mall serves a province in regions. Each [`Region`] is bound to one [`Partition`] of the topics `order` and
+//! `shipment`, and to the replicas of `order` and `repository` that carry its number as their [`Ordinal`].
+//! Everything here is parsed once, at the edge, into types that cannot be wrong; nothing here does I/O.
+
+mod order;
+mod order_id;
+mod partition;
+mod region;
+mod shipment;
+mod submission;
+mod timestamp;
+mod totals;
+
+pub use order::{Money, NotAnOrder, Order, ParseMoneyError, ParseUserIdError, UserId};
+pub use order_id::{ClockBehind, OrderId, OrderIdGenerator, ParseOrderIdError};
+pub use partition::{Ordinal, ParseOrdinalError, ParsePartitionError, Partition, Replicas, ReplicasError};
+pub use region::Region;
+pub use shipment::{Outcome, Shipment};
+pub use submission::{Receipt, Submission};
+pub use timestamp::Timestamp;
+pub use totals::{Offsets, RegionTotals, Statistics, Totals};

@@ -1,0 +1,223 @@
+//! An order, and its form as the value of a record of topic `order`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::OrderId;
+use crate::partition::abbreviate;
+
+/// An order as it stands in the log. Its JSON has its keys in alphabetical order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// What the customer pays.
+    pub money: Money,
+    /// The id that order-N gave it.
+    pub order_id: OrderId,
+    /// When the gateway took it, in Unix seconds.
+    pub time: u64,
+    /// Who ordered.
+    pub user_id: UserId,
+}
+
+/// Why the value of a record is not an order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an order as JSON, found {found:?}: {reason}")]
+pub struct NotAnOrder {
+    found: String,
+    reason: String,
+}
+
+impl Order {
+    /// Reads the value of a record, which may be any bytes.
+    ///
+    /// # Errors
+    /// When they are not a JSON object with the fields of an order.
+    pub fn from_record(value: &[u8]) -> Result<Self, NotAnOrder> {
+        serde_json::from_slice(value).map_err(|error| NotAnOrder {
+            // Four bytes are the most that a character takes: this much holds what is shown.
+            found: abbreviate(&String::from_utf8_lossy(&value[..value.len().min(200)])),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The value of the order's record.
+    pub fn to_record(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("integers and strings are JSON")
+    }
+}
+
+/// An amount of money, 0 to 1,000,000, in the one unit that the mall has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "u32")]
+pub struct Money(u32);
+
+/// Text or a number that is no amount of money.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected money from 0 to {}, found {found:?}", Money::MAX, found = .0)]
+pub struct ParseMoneyError(String);
+
+impl Money {
+    /// The largest amount.
+    pub const MAX: u32 = 1_000_000;
+
+    /// The amount itself.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for Money {
+    type Error = ParseMoneyError;
+
+    fn try_from(amount: i64) -> Result<Self, ParseMoneyError> {
+        match u32::try_from(amount) {
+            Ok(money @ 0..=Self::MAX) => Ok(Self(money)),
+            _ => Err(ParseMoneyError(amount.to_string())),
+        }
+    }
+}
+
+impl FromStr for Money {
+    type Err = ParseMoneyError;
+
+    fn from_str(text: &str) -> Result<Self, ParseMoneyError> {
+        let error = || ParseMoneyError(abbreviate(text));
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(error());
+        }
+        Self::try_from(text.parse::<i64>().map_err(|_| error())?)
+    }
+}
+
+impl From<Money> for u32 {
+    fn from(money: Money) -> Self {
+        money.0
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Who ordered: 1 to 19 decimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserId(String);
+
+/// Text that is no user id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a user id of 1 to {} decimal digits, found {found:?}", UserId::MAX_DIGITS, found = .0)]
+pub struct ParseUserIdError(String);
+
+impl UserId {
+    const MAX_DIGITS: usize = 19;
+
+    /// A user with a number.
+    pub fn from_number(number: u32) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = ParseUserIdError;
+
+    fn try_from(text: String) -> Result<Self, ParseUserIdError> {
+        if (1..=Self::MAX_DIGITS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self(text))
+        } else {
+            Err(ParseUserIdError(abbreviate(&text)))
+        }
+    }
+}
+
+impl From<UserId> for String {
+    fn from(user_id: UserId) -> Self {
+        user_id.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn order(id: u64) -> Order {
+        Order {
+            money: Money(81),
+            order_id: id.to_string().parse().expect("an id"),
+            time: 1_638_865_975,
+            user_id: UserId("1468136425655373824".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_record_has_the_keys_of_the_seed_interface_in_alphabetical_order() {
+        let value = String::from_utf8(order(1_468_136_426_238_382_080).to_record()).expect("JSON");
+        let expected =
+            r#"{"money":81,"order_id":"1468136426238382080","time":1638865975,"user_id":"1468136425655373824"}"#;
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn what_is_not_an_order_is_named() {
+        let valid = r#"{"money":1,"order_id":"1","time":1,"user_id":"1"}"#;
+        assert!(Order::from_record(valid.as_bytes()).is_ok());
+        for (value, reason) in [
+            ("", "EOF"),
+            ("null", "invalid type: null"),
+            ("{}", "missing field `money`"),
+            (
+                &valid.replace(":1,\"order", ":-1,\"order"),
+                "expected money from 0 to 1000000",
+            ),
+            (
+                &valid.replace(":1,\"order", ":1.5,\"order"),
+                "invalid type: floating point",
+            ),
+            (&valid.replace("\"1\",\"time", "1,\"time"), "invalid type: integer"),
+            (
+                &valid.replace("\"user_id\":\"1\"", "\"user_id\":\"x\""),
+                "expected a user id",
+            ),
+            (&format!("{valid}{valid}"), "trailing characters"),
+        ] {
+            let error = Order::from_record(value.as_bytes()).expect_err(value).to_string();
+            assert!(error.contains(reason), "{value}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(value in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Order::from_record(&value);
+        }
+
+        #[test]
+        fn records_round_trip(
+            money in 0..=Money::MAX, id in 0_u64..=i64::MAX.cast_unsigned(), time: u64, user in "[0-9]{1,19}"
+        ) {
+            let order = Order { money: Money(money), time, user_id: UserId(user), ..order(id) };
+            prop_assert_eq!(Order::from_record(&order.to_record()), Ok(order));
+        }
+
+        #[test]
+        fn money_and_users_parse_what_they_print_and_never_panic(text in ".*", money in 0..=Money::MAX) {
+            prop_assert_eq!(money.to_string().parse::<Money>(), Ok(Money(money)));
+            if let Ok(money) = text.parse::<Money>() {
+                prop_assert!(money.get() <= Money::MAX);
+            }
+            let _ = UserId::try_from(text);
+        }
+    }
+}

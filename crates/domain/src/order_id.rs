@@ -1,0 +1,250 @@
+//! Order ids: 64-bit snowflakes that name their replica and their time.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::partition::abbreviate;
+use crate::{Ordinal, Timestamp};
+
+/// The epoch of the ids, in Unix milliseconds: the one that the first mall's ids were counted from.
+const EPOCH_MILLIS: u64 = 1_288_834_974_657;
+const SEQUENCE_BITS: u32 = 12;
+const ORDINAL_BITS: u32 = 10;
+const SEQUENCES: u64 = 1 << SEQUENCE_BITS;
+/// 41 bits: the ids last until the year 2080.
+const MAX_TICK: u64 = (1 << 41) - 1;
+
+/// The id of an order: 41 bits of milliseconds since the epoch, 10 bits of ordinal, 12 bits of sequence.
+/// In JSON it is a decimal string, because JavaScript rounds integers above 2^53.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderId(u64);
+
+/// Text that is no order id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an order id, a decimal integer below 2^63 without leading zeros, found {0:?}")]
+pub struct ParseOrderIdError(String);
+
+impl OrderId {
+    fn new(tick: u64, ordinal: Ordinal, sequence: u64) -> Self {
+        Self((tick << (ORDINAL_BITS + SEQUENCE_BITS)) | (u64::from(ordinal.get()) << SEQUENCE_BITS) | sequence)
+    }
+
+    /// When the id was made.
+    pub fn time(self) -> Timestamp {
+        Timestamp::from_unix_millis(EPOCH_MILLIS + self.tick())
+    }
+
+    /// The replica that made the id.
+    pub fn ordinal(self) -> Ordinal {
+        let bits = (self.0 >> SEQUENCE_BITS) & ((1 << ORDINAL_BITS) - 1);
+        Ordinal::try_from(bits.cast_signed()).expect("10 bits are an ordinal")
+    }
+
+    /// The id as an integer below 2^63.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    fn tick(self) -> u64 {
+        self.0 >> (ORDINAL_BITS + SEQUENCE_BITS)
+    }
+
+    fn sequence(self) -> u64 {
+        self.0 & (SEQUENCES - 1)
+    }
+}
+
+impl FromStr for OrderId {
+    type Err = ParseOrderIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseOrderIdError> {
+        let error = || ParseOrderIdError(abbreviate(text));
+        let canonical = text == "0" || !text.starts_with('0');
+        if !canonical || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(error());
+        }
+        match text.parse::<u64>() {
+            Ok(id) if id <= i64::MAX.cast_unsigned() => Ok(Self(id)),
+            _ => Err(error()),
+        }
+    }
+}
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl Serialize for OrderId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Makes the ids of one replica, each larger than the one before it.
+#[derive(Debug)]
+pub struct OrderIdGenerator {
+    ordinal: Ordinal,
+    last: Option<OrderId>,
+}
+
+/// The clock is so far behind the last id that new ids would carry a wrong time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the clock is {} ms behind the last order id of this replica (at most {} ms are bridged): \
+     set the clock, or wait until it has caught up",
+    .0.as_millis(), OrderIdGenerator::MAX_LEAD.as_millis()
+)]
+pub struct ClockBehind(pub Duration);
+
+impl OrderIdGenerator {
+    /// How far ids may run ahead of a clock that stepped back or of a sequence that overflowed.
+    /// One second covers what time synchronisation does to a healthy clock.
+    pub const MAX_LEAD: Duration = Duration::from_secs(1);
+
+    /// Continues after `last`, the largest id of this ordinal in its partition.
+    pub fn new(ordinal: Ordinal, last: Option<OrderId>) -> Self {
+        Self { ordinal, last }
+    }
+
+    /// The next id. Within one millisecond the sequence counts up; `first_sequence` is where it starts (its lower
+    /// half is taken). A random start makes it unlikely that two processes which wrongly share an ordinal, as after
+    /// a forced pod deletion, make the same id; ids stay strictly increasing with any start.
+    ///
+    /// # Errors
+    /// When the clock is more than [`Self::MAX_LEAD`] behind the last id. The generator stays usable.
+    pub fn next(&mut self, now: Timestamp, first_sequence: u16) -> Result<OrderId, ClockBehind> {
+        let clock = now.unix_millis().saturating_sub(EPOCH_MILLIS).min(MAX_TICK);
+        let first = u64::from(first_sequence) % (SEQUENCES / 2);
+        let (tick, sequence) = match self.last {
+            Some(last) if last.tick() >= clock => match last.sequence() + 1 {
+                SEQUENCES => (last.tick() + 1, first),
+                sequence => (last.tick(), sequence),
+            },
+            _ => (clock, first),
+        };
+        let lead = Duration::from_millis(tick - clock);
+        if lead > Self::MAX_LEAD || tick > MAX_TICK {
+            return Err(ClockBehind(lead));
+        }
+        let id = OrderId::new(tick, self.ordinal, sequence);
+        self.last = Some(id);
+        Ok(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOON: u64 = 1_790_000_000_000;
+
+    fn generator(last: Option<OrderId>) -> OrderIdGenerator {
+        OrderIdGenerator::new(Ordinal::try_from(1).expect("an ordinal"), last)
+    }
+
+    fn at(milliseconds: u64) -> Timestamp {
+        Timestamp::from_unix_millis(milliseconds)
+    }
+
+    #[test]
+    fn an_id_holds_its_time_and_its_replica() {
+        let id = generator(None).next(at(NOON), 7).expect("an id");
+        assert_eq!((id.time(), id.ordinal().get(), id.sequence()), (at(NOON), 1, 7));
+    }
+
+    #[test]
+    fn the_layout_is_that_of_the_first_mall() {
+        let id: OrderId = "1468136426238382080".parse().expect("an id of the first mall");
+        assert_eq!(id.time().unix_seconds(), 1_638_865_975);
+    }
+
+    #[test]
+    fn a_small_step_back_of_the_clock_is_bridged() {
+        let mut ids = generator(None);
+        let before = ids.next(at(NOON), 0).expect("an id");
+        let after = ids.next(at(NOON - 1000), 0).expect("an id");
+        assert!(after > before);
+    }
+
+    #[test]
+    fn a_large_step_back_is_refused_until_the_clock_has_caught_up() {
+        let last = generator(None).next(at(NOON), 0).expect("an id");
+        let mut restarted = generator(Some(last));
+        assert_eq!(
+            restarted.next(at(NOON - 5000), 0),
+            Err(ClockBehind(Duration::from_secs(5)))
+        );
+        assert!(restarted.next(at(NOON), 0).expect("an id") > last);
+    }
+
+    #[test]
+    fn a_full_sequence_goes_on_in_the_next_millisecond() {
+        let mut ids = generator(None);
+        let all: Vec<_> = (0..10_000).map(|_| ids.next(at(NOON), 4095).expect("an id")).collect();
+        assert!(all.is_sorted_by(|before, after| before < after));
+    }
+
+    #[test]
+    fn text_that_is_not_canonical_is_no_id() {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "01",
+            "1e3",
+            " 1",
+            "9223372036854775808",
+            "１",
+            "99999999999999999999999",
+        ] {
+            assert!(text.parse::<OrderId>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ids_increase_strictly_through_clock_steps_and_restarts(
+            steps in prop::collection::vec((-1500_i64..1500, any::<u16>(), any::<bool>()), 1..500)
+        ) {
+            let (mut clock, mut last) = (NOON, None);
+            let mut ids = generator(None);
+            for (step, first_sequence, restart) in steps {
+                clock = clock.saturating_add_signed(step);
+                if restart {
+                    ids = generator(last);
+                }
+                if let Ok(id) = ids.next(at(clock), first_sequence) {
+                    prop_assert!(Some(id) > last);
+                    last = Some(id);
+                }
+            }
+        }
+
+        #[test]
+        fn text_and_json_round_trip(id in 0_u64..=i64::MAX.cast_unsigned()) {
+            let id: OrderId = id.to_string().parse().expect("below 2^63");
+            prop_assert_eq!(id.to_string().parse::<OrderId>(), Ok(id));
+            let json = serde_json::to_vec(&id).expect("serializable");
+            prop_assert_eq!(serde_json::from_slice::<OrderId>(&json).expect("own JSON"), id);
+        }
+
+        #[test]
+        fn parsing_never_panics(text in ".*") {
+            let _ = text.parse::<OrderId>();
+        }
+    }
+}

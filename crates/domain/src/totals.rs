@@ -1,0 +1,277 @@
+//! What the mall has done so far: a pure fold over the records of topics `order` and `shipment`.
+
+use serde::Serialize;
+
+use crate::{Order, Outcome, Partition, Region, Shipment};
+
+/// Figures of one region or of all. Money and orders count every order in the log, a repeated one again;
+/// what was shipped counts each order once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Orders in topic `order`.
+    pub orders: u64,
+    /// The sum of their money.
+    pub money: u64,
+    /// Orders that were shipped.
+    pub shipped: u64,
+    /// Orders that repeat the id of a shipped one.
+    pub duplicates: u64,
+    /// Records of topic `order` that are no orders.
+    pub rejected: u64,
+    /// Records of topic `order` that have no record in `shipment` yet.
+    pub waiting: u64,
+}
+
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        self.orders += other.orders;
+        self.money += other.money;
+        self.shipped += other.shipped;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+        self.waiting += other.waiting;
+    }
+}
+
+/// The figures of one region.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RegionTotals {
+    partition: Partition,
+    region: Region,
+    #[serde(flatten)]
+    totals: Totals,
+    last_order: Option<Order>,
+    #[serde(skip)]
+    position: Position,
+}
+
+/// How much of a partition's two logs the figures stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Position {
+    /// The offset after the last record of `order`.
+    order: i64,
+    /// The offset after the last record of `shipment`.
+    shipment: i64,
+    /// The offset in `order` up to which everything has an outcome.
+    settled: i64,
+}
+
+/// Where the figures stand: for each partition, the offset after the last record that is in them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Offsets {
+    /// By partition of topic `order`.
+    pub order: Vec<i64>,
+    /// By partition of topic `shipment`.
+    pub shipment: Vec<i64>,
+}
+
+/// The figures of all regions, and the exact offsets that they are the fold of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Statistics {
+    regions: Vec<RegionTotals>,
+}
+
+impl Statistics {
+    /// The regions, by partition.
+    pub fn regions(&self) -> &[RegionTotals] {
+        &self.regions
+    }
+
+    /// The sum over all regions.
+    pub fn total(&self) -> Totals {
+        let mut total = Totals::default();
+        self.regions.iter().for_each(|region| total.add(&region.totals));
+        total
+    }
+
+    /// The offsets that the figures stand for.
+    pub fn offsets(&self) -> Offsets {
+        let positions = || self.regions.iter().map(|region| region.position);
+        Offsets {
+            order: positions().map(|position| position.order).collect(),
+            shipment: positions().map(|position| position.shipment).collect(),
+        }
+    }
+
+    /// Makes room for partitions that are not known yet.
+    pub fn grow(&mut self, partitions: impl Iterator<Item = Partition>) {
+        let known = self.regions.len();
+        self.regions
+            .extend(partitions.skip(known).map(|partition| RegionTotals {
+                partition,
+                region: Region::from(partition),
+                totals: Totals::default(),
+                last_order: None,
+                position: Position::default(),
+            }));
+    }
+
+    /// Counts a record of topic `order`. A record before the position is in the figures already and changes nothing.
+    /// Returns the order when it was counted.
+    pub fn count_order(&mut self, partition: Partition, offset: i64, value: &[u8]) -> Option<&Order> {
+        let region = self.regions.get_mut(partition.index())?;
+        if offset < region.position.order {
+            return None;
+        }
+        region.position.order = offset + 1;
+        let order = Order::from_record(value).ok();
+        if let Some(order) = &order {
+            region.totals.orders += 1;
+            region.totals.money += u64::from(order.money.get());
+            region.last_order.clone_from(&Some(order.clone()));
+        }
+        region.settle();
+        order.and(region.last_order.as_ref())
+    }
+
+    /// Counts a record of topic `shipment`, likewise. What no repository wrote moves the position and nothing else.
+    pub fn count_shipment(&mut self, partition: Partition, offset: i64, value: &[u8]) {
+        let Some(region) = self.regions.get_mut(partition.index()) else {
+            return;
+        };
+        if offset < region.position.shipment {
+            return;
+        }
+        region.position.shipment = offset + 1;
+        let Ok(shipment) = Shipment::from_record(value) else {
+            return;
+        };
+        match shipment.outcome {
+            Outcome::Shipped => region.totals.shipped += 1,
+            Outcome::Duplicate => region.totals.duplicates += 1,
+            Outcome::Rejected => region.totals.rejected += 1,
+        }
+        region.position.settled = region.position.settled.max(shipment.order_offset.saturating_add(1));
+        region.settle();
+    }
+}
+
+impl RegionTotals {
+    /// The figures.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// `shipment` may be read further than `order`: then nothing waits, as far as is known.
+    fn settle(&mut self) {
+        let waiting = self.position.order.saturating_sub(self.position.settled);
+        self.totals.waiting = u64::try_from(waiting).unwrap_or(0);
+    }
+}
+
+impl Serialize for Statistics {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            regions: &'a [RegionTotals],
+            total: Totals,
+            offsets: Offsets,
+        }
+        Answer {
+            regions: &self.regions,
+            total: self.total(),
+            offsets: self.offsets(),
+        }
+        .serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::order::tests::order;
+    use crate::{Replicas, Timestamp};
+
+    fn three_regions() -> Statistics {
+        let mut statistics = Statistics::default();
+        statistics.grow(Replicas::THREE.partitions());
+        statistics
+    }
+
+    fn partition(number: &str) -> Partition {
+        Replicas::THREE.parse_partition(number).expect("a partition")
+    }
+
+    fn shipment(order_offset: i64, outcome: Outcome) -> Vec<u8> {
+        let now = Some(Timestamp::from_unix_millis(0));
+        Shipment {
+            order_id: None,
+            order_offset,
+            outcome,
+            detail: None,
+            packed_at: now,
+            shipped_at: now,
+        }
+        .to_record()
+    }
+
+    #[test]
+    fn orders_wait_until_they_have_an_outcome() {
+        let mut statistics = three_regions();
+        let one = partition("1");
+        assert_eq!(statistics.count_order(one, 0, &order(5).to_record()), Some(&order(5)));
+        assert_eq!(statistics.count_order(one, 1, b"poison"), None);
+        let expected = Totals {
+            orders: 1,
+            money: 81,
+            waiting: 2,
+            ..Totals::default()
+        };
+        assert_eq!(statistics.total(), expected);
+
+        statistics.count_shipment(one, 0, &shipment(0, Outcome::Shipped));
+        statistics.count_shipment(one, 2, &shipment(1, Outcome::Rejected));
+        let expected = Totals {
+            shipped: 1,
+            rejected: 1,
+            waiting: 0,
+            ..expected
+        };
+        assert_eq!(
+            (statistics.total(), *statistics.regions()[1].totals()),
+            (expected, expected)
+        );
+        assert_eq!(
+            statistics.offsets(),
+            Offsets {
+                order: vec![0, 2, 0],
+                shipment: vec![0, 3, 0]
+            }
+        );
+    }
+
+    #[test]
+    fn a_partition_that_is_added_later_starts_from_nothing() {
+        let mut statistics = three_regions();
+        statistics.count_order(partition("2"), 0, &order(5).to_record());
+        statistics.grow(Replicas::try_from(5).expect("five").partitions());
+        assert_eq!((statistics.regions().len(), statistics.total().orders), (5, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_that_is_read_again_is_not_counted_again(again in prop::collection::vec(0_i64..20, 0..50)) {
+            let mut statistics = three_regions();
+            for offset in 0..20 {
+                statistics.count_order(partition("0"), offset, &order(offset.cast_unsigned()).to_record());
+                statistics.count_shipment(partition("0"), offset, &shipment(offset, Outcome::Shipped));
+            }
+            let before = statistics.clone();
+            for offset in again {
+                statistics.count_order(partition("0"), offset, &order(1).to_record());
+                statistics.count_shipment(partition("0"), offset, &shipment(offset, Outcome::Duplicate));
+            }
+            prop_assert_eq!(statistics, before);
+        }
+
+        #[test]
+        fn no_bytes_panic(value in prop::collection::vec(any::<u8>(), 0..100), offset: i64) {
+            let mut statistics = three_regions();
+            let offset = offset & (i64::MAX >> 1);
+            statistics.count_order(partition("0"), offset, &value);
+            statistics.count_shipment(partition("0"), offset, &value);
+        }
+    }
+}
