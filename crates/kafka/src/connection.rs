@@ -1,0 +1,126 @@
+//! What a client knows of its connection, told in state changes instead of librdkafka's stream of lines.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// The same kind of line is logged once in this time.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Whether a client reaches its brokers. Clones share their state.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    client: String,
+    /// The same as `outage.since.is_some()`, to be asked for each record.
+    down: AtomicBool,
+    outage: Mutex<Outage>,
+    logged: Mutex<HashMap<String, Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+    /// The last error of a single broker: it says more than "all brokers are down".
+    reason: Option<String>,
+}
+
+impl Connection {
+    pub(crate) fn new(client: &str) -> Self {
+        Self(Arc::new(State {
+            client: client.to_owned(),
+            down: AtomicBool::new(false),
+            outage: Mutex::default(),
+            logged: Mutex::default(),
+        }))
+    }
+
+    /// A broker has answered.
+    pub(crate) fn up(&self) {
+        if self.0.down.swap(false, Ordering::Relaxed) {
+            let mut outage = lock(&self.0.outage);
+            let seconds = outage.since.take().map(|since| since.elapsed().as_secs());
+            outage.reason = None;
+            tracing::info!(client = self.0.client, seconds, "kafka is back");
+        }
+    }
+
+    /// No broker answers.
+    pub(crate) fn down(&self, reason: &str) {
+        let mut outage = lock(&self.0.outage);
+        if outage.since.is_none() {
+            outage.since = Some(Instant::now());
+            let error = outage.reason.get_or_insert_with(|| reason.to_owned());
+            tracing::warn!(client = self.0.client, error, "kafka is out of reach");
+            self.0.down.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.0.down.load(Ordering::Relaxed)
+    }
+
+    /// Why the last attempt failed.
+    pub(crate) fn reason(&self) -> Option<String> {
+        lock(&self.0.outage).reason.clone()
+    }
+
+    /// Whether a line of this kind has not been logged for a while.
+    fn is_news(&self, kind: &str) -> bool {
+        let mut logged = lock(&self.0.logged);
+        let news = logged.get(kind).is_none_or(|last| last.elapsed() > QUIET);
+        if news {
+            logged.insert(kind.to_owned(), Instant::now());
+        }
+        news
+    }
+}
+
+/// A panic while the lock was held left nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Connection {
+    /// librdkafka's own lines. Those about connections repeat several times a second in an outage: [`Self::error`]
+    /// and [`Connection::up`] tell the same in two. `CONFWARN` says that a producer ignores what is for consumers: the
+    /// user's properties are given to both.
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        let client = self.0.client.as_str();
+        let error_or_warning = (level as i32) <= RDKafkaLogLevel::Warning as i32;
+        if matches!(kind, "FAIL" | "ERROR" | "CONFWARN") || !error_or_warning || !self.is_news(kind) {
+            tracing::debug!(client, kind, line, "librdkafka");
+        } else {
+            tracing::warn!(client, kind, line, "librdkafka");
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.down(reason),
+            Some(code) => {
+                // "sasl_ssl://kafka:9093/bootstrap: SASL authentication error: …"
+                lock(&self.0.outage).reason = Some(reason.to_owned());
+                let credentials = matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
+                if credentials && self.is_news("credentials") {
+                    tracing::error!(
+                        client = self.0.client,
+                        error = reason,
+                        "kafka refuses the connection: check MALL_KAFKA__PROPERTIES__…"
+                    );
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+impl ConsumerContext for Connection {}

@@ -1,0 +1,24 @@
+//! The only crate that talks to a broker.
+//!
+//! * [`Config`]: where the broker is, and every librdkafka property that the mall depends on.
+//! * [`topics`]: creates topics and holds existing ones to what they should be.
+//! * [`Producer`]: one acknowledged record at a time, with errors sorted into *rejected* and *unknown*.
+//! * [`Reader`]: the records of assigned partitions, from positions that the caller decides.
+//! * [`Writer`]: batches of records in transactions, fenced by a transactional id.
+//!
+//! Reader and Writer block: they belong on a thread of their own. A dropped client may block too;
+//! [`Producer::close`] takes care of that for async code.
+
+mod config;
+mod connection;
+mod producer;
+mod properties;
+mod reader;
+pub mod topics;
+mod writer;
+
+pub use config::{Config, ConfigError};
+pub use producer::{Delivery, Producer, Record, SendError};
+pub use properties::Properties;
+pub use reader::{Event, ReadError, Reader, Stored, Watermarks};
+pub use writer::{WriteError, Writer};

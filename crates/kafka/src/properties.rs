@@ -1,0 +1,138 @@
+//! librdkafka properties as users write them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// librdkafka properties that are passed through, by their dotted names.
+///
+/// In a file they are a table, `security.protocol = "SSL"` and `"security.protocol" = "SSL"` alike; in the environment
+/// an underscore stands for a dot: `MALL_KAFKA__PROPERTIES__SECURITY_PROTOCOL`. Values may be secret: they are not shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// Sets a property, by its dotted name.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Names and values, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The one property that has an underscore in its name.
+fn dotted(name: &str) -> String {
+    if name == "log_level" {
+        name.to_owned()
+    } else {
+        name.replace('_', ".")
+    }
+}
+
+/// A value, or a table of values one level down.
+enum Node {
+    Value(String),
+    Table(Properties),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NodeVisitor;
+
+        impl<'de> Visitor<'de> for NodeVisitor {
+            type Value = Node;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the value of a librdkafka property: text, a number, true or false")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
+                Ok(Node::Value(value.to_string()))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
+                Ok(Node::Value(value.to_string()))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
+                Ok(Node::Value(value.to_string()))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+                Ok(Node::Value(value.to_string()))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
+                Ok(Node::Value(value.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+                let mut properties = BTreeMap::new();
+                while let Some((name, node)) = map.next_entry::<String, Node>()? {
+                    let name = dotted(&name);
+                    match node {
+                        Node::Value(value) => {
+                            properties.insert(name, value);
+                        }
+                        Node::Table(table) => {
+                            properties.extend(table.0.into_iter().map(|(end, value)| (format!("{name}.{end}"), value)));
+                        }
+                    }
+                }
+                Ok(Node::Table(Properties(properties)))
+            }
+        }
+
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Properties {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Node::deserialize(deserializer)? {
+            Node::Table(properties) => Ok(properties),
+            Node::Value(value) => Err(de::Error::invalid_type(
+                de::Unexpected::Str(&value),
+                &"a table of properties",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_be_dotted_nested_or_in_the_form_of_the_environment() {
+        let json =
+            r#"{"security.protocol": "SSL", "sasl": {"username": "mall"}, "ssl_ca_location": "/ca", "log_level": 7}"#;
+        let properties: Properties = serde_json::from_str(json).expect("properties");
+        let all: Vec<_> = properties.iter().collect();
+        let expected = [
+            ("log_level", "7"),
+            ("sasl.username", "mall"),
+            ("security.protocol", "SSL"),
+            ("ssl.ca.location", "/ca"),
+        ];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn values_are_not_shown() {
+        let properties: Properties = serde_json::from_str(r#"{"sasl.password": "secret"}"#).expect("properties");
+        assert_eq!(format!("{properties:?}"), r#"{"sasl.password"}"#);
+    }
+}

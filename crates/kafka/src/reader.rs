@@ -1,0 +1,306 @@
+//! The records of assigned partitions of one topic.
+//!
+//! Nothing is subscribed and no position is taken from the broker by itself: the caller says where each partition
+//! starts. Aborted and open transactions are not seen. All functions block, for a bounded time.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::connection::Connection;
+
+/// A question to the broker.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A replay in which nothing comes for this long has failed.
+const REPLAY_PATIENCE: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Reads partitions of one topic.
+pub struct Reader {
+    consumer: BaseConsumer<Connection>,
+    connection: Connection,
+    topic: String,
+}
+
+/// What happened next.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A record.
+    Record(Stored<'a>),
+    /// Everything in this partition has been read.
+    End(i32),
+    /// Nothing, or an outage that may pass: see [`Reader::is_disconnected`].
+    Idle,
+}
+
+/// A record in the log.
+#[derive(Debug)]
+pub struct Stored<'a>(BorrowedMessage<'a>);
+
+impl Stored<'_> {
+    /// Its partition.
+    pub fn partition(&self) -> i32 {
+        self.0.partition()
+    }
+
+    /// Its offset.
+    pub fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+
+    /// Its time in Unix milliseconds, if it has one.
+    pub fn timestamp(&self) -> Option<i64> {
+        self.0.timestamp().to_millis()
+    }
+
+    /// Its key, if it has one that is text.
+    pub fn key(&self) -> Option<&str> {
+        self.0.key().and_then(|key| str::from_utf8(key).ok())
+    }
+
+    /// Its value; empty for a record without one.
+    pub fn value(&self) -> &[u8] {
+        self.0.payload().unwrap_or_default()
+    }
+}
+
+/// The offsets that a partition holds: `low` up to, but not including, `high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The first offset.
+    pub low: i64,
+    /// The offset that the next record gets.
+    pub high: i64,
+}
+
+/// Reading cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The position does not exist (any more). Going on elsewhere would skip or repeat records.
+    #[error("topic {topic:?} no longer holds the position of its reader: it was truncated or recreated")]
+    PositionLost {
+        /// The topic.
+        topic: String,
+    },
+    /// Reading back did not come to an end.
+    #[error("nothing came from partition {partition} of topic {topic:?} for {} s while reading it back", REPLAY_PATIENCE.as_secs())]
+    Stalled {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// The process is asked to stop.
+    #[error("stopped while reading topic {topic:?} back")]
+    Stopped {
+        /// The topic.
+        topic: String,
+    },
+    /// The broker's or the client's own error.
+    #[error("could not {action} of topic {topic:?}: {source}")]
+    Kafka {
+        /// The topic.
+        topic: String,
+        /// What was being done.
+        action: &'static str,
+        /// What went wrong.
+        source: KafkaError,
+    },
+}
+
+impl Reader {
+    /// Connects in the background; nothing is read until [`Self::assign`].
+    ///
+    /// # Errors
+    /// When librdkafka does not accept the configuration.
+    pub fn new(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
+        let connection = Connection::new(client_id);
+        let consumer = config
+            .reader(client_id, group)
+            .create_with_context(connection.clone())?;
+        Ok(Self {
+            consumer,
+            connection,
+            topic: config.name(topic),
+        })
+    }
+
+    fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> ReadError {
+        let topic = self.topic.clone();
+        move |source| ReadError::Kafka { topic, action, source }
+    }
+
+    fn list(&self, positions: impl IntoIterator<Item = (i32, Offset)>) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in positions {
+            list.add_partition_offset(&self.topic, partition, offset)?;
+        }
+        Ok(list)
+    }
+
+    /// Reads these partitions from these positions, instead of what was assigned before.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    pub fn assign(&self, positions: impl IntoIterator<Item = (i32, i64)>) -> Result<(), ReadError> {
+        let positions = positions
+            .into_iter()
+            .map(|(partition, offset)| (partition, Offset::Offset(offset)));
+        self.list(positions)
+            .and_then(|list| self.consumer.assign(&list))
+            .map_err(self.error("assign partitions"))
+    }
+
+    /// Reads these partitions too, from the start of their logs.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    pub fn assign_more(&self, partitions: impl IntoIterator<Item = i32>) -> Result<(), ReadError> {
+        let positions = partitions.into_iter().map(|partition| (partition, Offset::Beginning));
+        self.list(positions)
+            .and_then(|list| self.consumer.incremental_assign(&list))
+            .map_err(self.error("assign partitions"))
+    }
+
+    /// Waits for the next event, for at most `timeout`.
+    ///
+    /// # Errors
+    /// When the position is lost or the client is broken. An outage is no error: it may pass.
+    pub fn poll(&self, timeout: Duration) -> Result<Event<'_>, ReadError> {
+        match self.consumer.poll(timeout) {
+            None => Ok(Event::Idle),
+            Some(Ok(message)) => {
+                self.connection.up();
+                Ok(Event::Record(Stored(message)))
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.connection.up();
+                Ok(Event::End(partition))
+            }
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            ))) => Err(ReadError::PositionLost {
+                topic: self.topic.clone(),
+            }),
+            Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => Err(self.error("read partitions")(error)),
+            Some(Err(error)) => {
+                tracing::debug!(topic = self.topic, %error, "reading is interrupted");
+                Ok(Event::Idle)
+            }
+        }
+    }
+
+    /// Reads a partition from an offset to its present end.
+    ///
+    /// # Errors
+    /// When nothing comes for a while, the position does not exist, or `stop` is cancelled.
+    pub fn replay(
+        &self,
+        partition: i32,
+        from: i64,
+        stop: &CancellationToken,
+        mut visit: impl FnMut(&Stored<'_>),
+    ) -> Result<(), ReadError> {
+        self.assign([(partition, from)])?;
+        let mut last = Instant::now();
+        loop {
+            match self.poll(POLL)? {
+                Event::Record(record) => visit(&record),
+                Event::End(_) => return self.consumer.unassign().map_err(self.error("leave partitions")),
+                Event::Idle if stop.is_cancelled() => {
+                    return Err(ReadError::Stopped {
+                        topic: self.topic.clone(),
+                    });
+                }
+                Event::Idle if last.elapsed() > REPLAY_PATIENCE => {
+                    return Err(ReadError::Stalled {
+                        topic: self.topic.clone(),
+                        partition,
+                    });
+                }
+                Event::Idle => continue,
+            }
+            last = Instant::now();
+        }
+    }
+
+    /// Asks the broker for the offsets that a partition holds.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or has no such partition.
+    pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ReadError> {
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
+            .map_err(self.error("ask for the offsets"))?;
+        self.connection.up();
+        Ok(Watermarks { low, high })
+    }
+
+    /// How many partitions the topic has; 0 when it does not exist.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn partitions(&self) -> Result<usize, ReadError> {
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(&self.topic), ASK_TIMEOUT)
+            .map_err(self.error("ask for the partitions"))?;
+        self.connection.up();
+        Ok(metadata
+            .topics()
+            .iter()
+            .find(|topic| topic.name() == self.topic)
+            .map_or(0, |topic| topic.partitions().len()))
+    }
+
+    /// The offset that the group has committed for a partition, if it has.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn committed(&self, partition: i32) -> Result<Option<i64>, ReadError> {
+        let list = self
+            .list([(partition, Offset::Invalid)])
+            .and_then(|list| self.consumer.committed_offsets(list, ASK_TIMEOUT))
+            .map_err(self.error("ask for the committed offsets"))?;
+        self.connection.up();
+        Ok(list.elements().first().and_then(|element| match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
+    }
+
+    /// Commits an offset for the group, for whoever displays the lag. It is on its way when this returns.
+    pub fn commit(&self, partition: i32, offset: i64) {
+        let committed = self
+            .list([(partition, Offset::Offset(offset))])
+            .and_then(|list| self.consumer.commit(&list, CommitMode::Async));
+        if let Err(error) = committed {
+            tracing::debug!(topic = self.topic, partition, offset, %error, "the offset was not committed");
+        }
+    }
+
+    /// Whether the client has lost all brokers since the last answer.
+    pub fn is_disconnected(&self) -> bool {
+        self.connection.is_down()
+    }
+
+    /// Why the last attempt to reach a broker failed.
+    pub fn outage(&self) -> Option<String> {
+        self.connection.reason()
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Reader")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
