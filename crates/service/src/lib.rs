@@ -1,0 +1,19 @@
+//! The one way to be a process.
+//!
+//! A service is `pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()>`. It knows no
+//! signals, no globals and no environment, and can run twice in one process. [`run`] is what a process does around it.
+
+pub mod config;
+mod context;
+pub mod http;
+mod problem;
+mod process;
+mod readiness;
+mod tasks;
+pub mod telemetry;
+
+pub use context::Context;
+pub use problem::Problem;
+pub use process::{TemporaryFailure, USAGE_ERROR, run};
+pub use readiness::{Latch, Readiness};
+pub use tasks::Tasks;

@@ -1,0 +1,137 @@
+//! Whether a service may get traffic: when all its latches are released and it is not stopping.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+/// Whether a service may get traffic. Clones share their state.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    name: Arc<str>,
+    latches: Arc<Mutex<Vec<Arc<State>>>>,
+    shutdown: CancellationToken,
+}
+
+/// Something without which the service is not ready. Clones share their state.
+#[derive(Clone, Debug)]
+pub struct Latch {
+    readiness: Readiness,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The same as `reason.is_none()`, to be asked for each request.
+    released: AtomicBool,
+    reason: Mutex<Option<String>>,
+}
+
+impl Readiness {
+    pub(crate) fn new(name: &str, shutdown: CancellationToken) -> Self {
+        Self {
+            name: name.into(),
+            latches: Arc::default(),
+            shutdown,
+        }
+    }
+
+    /// Adds something that is not there yet, and why.
+    pub fn latch(&self, reason: &str) -> Latch {
+        let state = State {
+            released: AtomicBool::new(false),
+            reason: Mutex::new(Some(reason.to_owned())),
+        };
+        let latch = Latch {
+            readiness: self.clone(),
+            state: Arc::new(state),
+        };
+        self.latches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&latch.state));
+        latch
+    }
+
+    /// Whether the service may get traffic.
+    ///
+    /// # Errors
+    /// The reasons why not.
+    pub fn check(&self) -> Result<(), String> {
+        if self.shutdown.is_cancelled() {
+            return Err("stopping".to_owned());
+        }
+        let latches = self.latches.lock().unwrap_or_else(PoisonError::into_inner);
+        if latches.is_empty() {
+            return Err("starting".to_owned());
+        }
+        let reasons: Vec<String> = latches.iter().filter_map(|state| state.reason()).collect();
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons.join("; "))
+        }
+    }
+}
+
+impl Latch {
+    /// It is there. When it was the last that was missing, the log says so.
+    pub fn release(&self) {
+        let reason = self.state.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.state.released.store(true, Ordering::Release);
+        if reason.is_some() && self.readiness.check().is_ok() {
+            tracing::info!(service = &*self.readiness.name, "ready");
+        }
+    }
+
+    /// It is not there, or not any more. The same reason again says nothing new.
+    pub fn hold(&self, reason: &str) {
+        self.state.released.store(false, Ordering::Release);
+        let mut held = self.state.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.as_deref() != Some(reason) {
+            *held = Some(reason.to_owned());
+            drop(held);
+            tracing::warn!(service = &*self.readiness.name, reason, "not ready");
+        }
+    }
+
+    /// Why it is held, if it is.
+    pub fn reason(&self) -> Option<String> {
+        if self.state.released.load(Ordering::Acquire) {
+            None
+        } else {
+            self.state.reason()
+        }
+    }
+}
+
+impl State {
+    fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_ready_when_all_latches_are_released_and_it_is_not_stopping() {
+        let shutdown = CancellationToken::new();
+        let readiness = Readiness::new("order-1", shutdown.clone());
+        assert_eq!(readiness.check(), Err("starting".to_owned()));
+        let (topic, broker) = (readiness.latch("no topic"), readiness.latch("no broker"));
+        assert_eq!(readiness.check(), Err("no topic; no broker".to_owned()));
+        topic.release();
+        broker.release();
+        assert_eq!(readiness.check(), Ok(()));
+        broker.hold("broker lost");
+        assert_eq!(
+            (readiness.check(), broker.reason()),
+            (Err("broker lost".to_owned()), Some("broker lost".to_owned()))
+        );
+        broker.release();
+        shutdown.cancel();
+        assert_eq!(readiness.check(), Err("stopping".to_owned()));
+    }
+}
