@@ -1,0 +1,137 @@
+//! The mall's door: checks an order and passes it to the order service of its region.
+//!
+//! `submission` reads what a client sent into types that cannot be wrong; `orders` talks to order-N; `routes` joins
+//! the two. No host name is ever built from what a client sent.
+
+mod metrics;
+mod orders;
+mod routes;
+mod submission;
+
+use std::num::NonZeroU32;
+
+use domain::Replicas;
+use poem::http::Uri;
+use serde::{Deserialize, Serialize};
+use service::{Context, Tasks};
+
+use crate::metrics::Metrics;
+use crate::orders::Orders;
+use crate::routes::Door;
+
+/// What the gateway is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where each order service is, by partition.
+    pub orders: Vec<Uri>,
+    /// How many there are.
+    pub replicas: Replicas,
+    /// What can be set.
+    pub settings: Settings,
+}
+
+/// What can be set of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where order-N is: `{ordinal}` stands for N.
+    pub order_url: String,
+    /// Requests that may be in flight. More are refused with 503 before anything is done.
+    pub max_in_flight: NonZeroU32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // The name of a StatefulSet's pod within its namespace, and its alias in Compose.
+            order_url: "http://order-{ordinal}.order".to_owned(),
+            // Ten times what is needed for the highest throughput that was measured; each takes about 20 KiB.
+            max_in_flight: const { NonZeroU32::new(1024).unwrap() },
+        }
+    }
+}
+
+impl Settings {
+    /// The address of each order service.
+    ///
+    /// # Errors
+    /// What is wrong with `order_url`.
+    pub fn orders(&self, replicas: Replicas) -> Result<Vec<Uri>, String> {
+        let url = |ordinal: domain::Partition| {
+            let url = self.order_url.replace("{ordinal}", &ordinal.to_string());
+            let uri = url.parse::<Uri>().ok().filter(|uri| {
+                uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()) && uri.path() == "/"
+            });
+            uri.ok_or_else(|| {
+                format!("expected http://HOST or http://HOST:PORT, with {{ordinal}} for N, found {url:?}")
+            })
+        };
+        if replicas.get() > 1 && !self.order_url.contains("{ordinal}") {
+            return Err(format!("expected {{ordinal}} in it, found {:?}", self.order_url));
+        }
+        replicas.partitions().map(url).collect()
+    }
+}
+
+/// Runs the gateway until it is asked to stop: then what is in flight is answered.
+///
+/// # Errors
+/// When the server breaks.
+pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
+    let metrics = Metrics::register(&mut context.metrics);
+    let door = Door::new(&context.name, &config, Orders::new(&config.orders)?, metrics);
+    let mut tasks = Tasks::new(&context.shutdown);
+    tasks.spawn(
+        "http",
+        service::http::serve(
+            context,
+            "gateway: takes orders at POST /submit-order",
+            routes::routes(door),
+        ),
+    );
+    tasks.join().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_service_has_an_address_of_its_own() {
+        let found = Settings::default().orders(Replicas::THREE).expect("addresses");
+        assert_eq!(
+            found.iter().map(Uri::to_string).collect::<Vec<_>>(),
+            [
+                "http://order-0.order/",
+                "http://order-1.order/",
+                "http://order-2.order/"
+            ]
+        );
+        let local = Settings {
+            order_url: "http://127.0.0.1:810{ordinal}".to_owned(),
+            ..Settings::default()
+        };
+        assert_eq!(
+            local.orders(Replicas::THREE).expect("addresses")[2].port_u16(),
+            Some(8102)
+        );
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_is_named() {
+        for order_url in [
+            "order-{ordinal}",
+            "https://order-{ordinal}",
+            "http://order",
+            "http://order-{ordinal}/x",
+            "",
+        ] {
+            let settings = Settings {
+                order_url: order_url.to_owned(),
+                ..Settings::default()
+            };
+            let error = settings.orders(Replicas::THREE).expect_err(order_url);
+            assert!(error.contains("found"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Talks to the order services.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::{Partition, Submission};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use poem::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use tokio::time::timeout;
+use tower_service::Service;
+
+/// Finding the address of an order service and connecting to it. They are near: who does not answer is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// From sending an order to its answer: order-N has its own within 5.5 s, and a client waits for 6 s at most.
+const DEADLINE: Duration = Duration::from_millis(5800);
+/// A connection is kept this long without traffic: less than the order service keeps it, so that none is used which
+/// is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Clients of all order services, with their connections.
+pub(crate) struct Orders {
+    client: Client<BoundedConnector, Full<Bytes>>,
+    urls: Vec<Uri>,
+}
+
+/// What order-N said.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+/// order-N said nothing.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// It never got the order.
+    NotSent(String),
+    /// It may have the order.
+    Lost(String),
+}
+
+impl Orders {
+    /// `urls` are their addresses, by partition.
+    pub(crate) fn new(urls: &[Uri]) -> anyhow::Result<Self> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
+        let submit = |url: &Uri| {
+            format!("{}submit-order", url)
+                .parse()
+                .context("could not make an address")
+        };
+        let urls = urls.iter().map(submit).collect::<anyhow::Result<_>>()?;
+        Ok(Self {
+            client: builder.build(BoundedConnector(connector)),
+            urls,
+        })
+    }
+
+    /// Posts an order to the service of its partition.
+    pub(crate) async fn submit(
+        &self,
+        partition: Partition,
+        submission: &Submission,
+        headers: HeaderMap,
+    ) -> Result<Answer, NoAnswer> {
+        let body = serde_json::to_vec(submission).map_err(|error| NoAnswer::NotSent(error.to_string()))?;
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.urls[partition.index()].clone();
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/json"),
+        );
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| {
+                let sent = !error.is_connect();
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                if sent {
+                    NoAnswer::Lost(reason)
+                } else {
+                    NoAnswer::NotSent(reason)
+                }
+            })?;
+            let status = response.status();
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| NoAnswer::Lost(error.to_string()))?;
+            Ok(Answer {
+                status,
+                body: body.to_bytes(),
+            })
+        };
+        let late = || Err(NoAnswer::Lost(format!("no answer within {} s", DEADLINE.as_secs_f32())));
+        timeout(DEADLINE, exchange).await.unwrap_or_else(|_| late())
+    }
+}
+
+/// Connects within a bound that includes the search for the address, which hyper's own does not.
+#[derive(Clone, Debug)]
+struct BoundedConnector(HttpConnector);
+
+impl Service<Uri> for BoundedConnector {
+    type Response = <HttpConnector as Service<Uri>>::Response;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, io::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        self.0.poll_ready(context).map_err(io::Error::other)
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let connecting = self.0.call(url);
+        Box::pin(async move {
+            let late = || {
+                io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("no connection within {CONNECT_TIMEOUT:?}"),
+                )
+            };
+            timeout(CONNECT_TIMEOUT, connecting)
+                .await
+                .map_err(|_| late())?
+                .map_err(io::Error::other)
+        })
+    }
+}

@@ -1,0 +1,277 @@
+//! Reads what a client sent.
+
+use domain::{Money, Partition, Replicas, Submission, UserId};
+use poem::http::StatusCode;
+use serde::Deserialize;
+use service::Problem;
+
+/// The form of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    UrlEncoded,
+    Json,
+}
+
+impl Form {
+    /// Reads the content type.
+    ///
+    /// # Errors
+    /// 415.
+    pub(crate) fn from_content_type(content_type: Option<&str>) -> Result<Self, Problem> {
+        let media_type =
+            content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        match media_type.as_deref() {
+            Some("application/x-www-form-urlencoded") => Ok(Self::UrlEncoded),
+            Some("application/json") => Ok(Self::Json),
+            _ => {
+                let found = content_type.unwrap_or("none").chars().take(60).collect::<String>();
+                let expected = "application/x-www-form-urlencoded or application/json";
+                let detail = format!("expected content type {expected}, found {found}: nothing was written");
+                Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+            }
+        }
+    }
+}
+
+/// What a client wants: an order for a partition.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) partition: Partition,
+    money: Option<Money>,
+    user_id: Option<UserId>,
+}
+
+/// The fields as a form has them: text.
+#[derive(Deserialize)]
+struct Text {
+    partition: Option<String>,
+    money: Option<String>,
+    user_id: Option<String>,
+}
+
+/// The fields as JSON has them.
+#[derive(Deserialize)]
+struct Json {
+    partition: Option<i64>,
+    money: Option<i64>,
+    user_id: Option<String>,
+}
+
+impl Wanted {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// 400, with what was expected and found.
+    pub(crate) fn parse(form: Form, body: &[u8], replicas: Replicas) -> Result<Self, Problem> {
+        let problem = |error: String| Problem::bad_request(format!("{error}: nothing was written"));
+        let Text {
+            partition,
+            money,
+            user_id,
+        } = match form {
+            Form::UrlEncoded => serde_urlencoded::from_bytes(body)
+                .map_err(|error| problem(format!("expected a form like partition=1: {error}")))?,
+            Form::Json => serde_json::from_slice(body)
+                .map(
+                    |Json {
+                         partition,
+                         money,
+                         user_id,
+                     }| Text {
+                        partition: partition.map(|partition| partition.to_string()),
+                        money: money.map(|money| money.to_string()),
+                        user_id,
+                    },
+                )
+                .map_err(|error| problem(format!("expected a JSON object like {{\"partition\":1}}: {error}")))?,
+        };
+        let partition = partition
+            .ok_or_else(|| {
+                problem(format!(
+                    "expected a partition from 0 to {}, found none",
+                    replicas.get() - 1
+                ))
+            })
+            .and_then(|text| {
+                replicas
+                    .parse_partition(&text)
+                    .map_err(|error| problem(error.to_string()))
+            })?;
+        let money = money
+            .map(|text| text.parse::<Money>())
+            .transpose()
+            .map_err(|error| problem(error.to_string()))?;
+        let user_id = user_id
+            .map(UserId::try_from)
+            .transpose()
+            .map_err(|error| problem(error.to_string()))?;
+        Ok(Self {
+            partition,
+            money,
+            user_id,
+        })
+    }
+
+    /// What is posted to order-N. What the client left open is drawn at random.
+    pub(crate) fn into_submission(self, time: u64) -> Submission {
+        Submission {
+            money: self.money.unwrap_or_else(|| {
+                Money::try_from(i64::from(rand::random_range(0..1000_u16))).expect("less than a million")
+            }),
+            time,
+            user_id: self.user_id.unwrap_or_else(|| UserId::from_number(rand::random())),
+        }
+    }
+}
+
+/// Checks an `Idempotency-Key`.
+///
+/// # Errors
+/// 400.
+pub(crate) fn check_idempotency_key(key: &[u8]) -> Result<(), Problem> {
+    const LONGEST: usize = 64;
+    if (1..=LONGEST).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic) {
+        return Ok(());
+    }
+    let detail = format!(
+        "expected an Idempotency-Key of 1 to {LONGEST} visible ASCII characters, found another: nothing was written"
+    );
+    Err(Problem::bad_request(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn form(body: &str) -> Result<Wanted, Problem> {
+        Wanted::parse(Form::UrlEncoded, body.as_bytes(), Replicas::THREE)
+    }
+
+    fn json(body: &str) -> Result<Wanted, Problem> {
+        Wanted::parse(Form::Json, body.as_bytes(), Replicas::THREE)
+    }
+
+    #[test]
+    fn a_form_and_json_say_the_same() {
+        let wanted = form("partition=1&money=81&user_id=007").expect("a valid form");
+        assert_eq!(
+            json(r#"{"partition":1,"money":81,"user_id":"007"}"#).expect("valid JSON"),
+            wanted
+        );
+        let submission = wanted.into_submission(5);
+        assert_eq!(
+            (
+                submission.money.get(),
+                submission.time,
+                submission.user_id.to_string().as_str()
+            ),
+            (81, 5, "007")
+        );
+    }
+
+    #[test]
+    fn what_is_left_open_is_drawn_at_random() {
+        let drawn: std::collections::HashSet<u32> = (0..100)
+            .map(|_| {
+                form("partition=0")
+                    .expect("a valid form")
+                    .into_submission(0)
+                    .money
+                    .get()
+            })
+            .inspect(|money| assert!(*money < 1000))
+            .collect();
+        assert!(drawn.len() > 10);
+    }
+
+    #[test]
+    fn hostile_forms_are_told_what_was_expected() {
+        for body in [
+            "",
+            "money=1",
+            "partition=",
+            "partition=3",
+            "partition=-1",
+            "partition=+1",
+            "partition=1e0",
+            "partition=１",
+            "partition=%EF%BC%91",
+            "partition=0.evil.example/x?",
+            "partition=x@10.0.0.5:8080/latest?z=",
+            "partition=1&partition=2",
+            "partition=1&money=-1",
+            "partition=1&money=1000001",
+            "partition=1&money=1.5",
+            "partition=1&money=",
+            "partition=1&user_id=",
+            "partition=1&user_id=x",
+            "partition=1&user_id=12345678901234567890",
+            "partition=%00",
+            "\u{0}",
+        ] {
+            let problem = form(body).expect_err(body);
+            assert_eq!(problem.status(), StatusCode::BAD_REQUEST, "{body}");
+            assert!(problem.detail().starts_with("expected ") && problem.detail().ends_with(": nothing was written"));
+        }
+    }
+
+    #[test]
+    fn hostile_json_is_told_what_was_expected() {
+        for body in [
+            "",
+            "null",
+            "1",
+            "[]",
+            "{",
+            "{}",
+            r#"{"partition":null}"#,
+            r#"{"partition":"1"}"#,
+            r#"{"partition":1.0}"#,
+            r#"{"partition":1e0}"#,
+            r#"{"partition":3}"#,
+            r#"{"partition":-1}"#,
+            r#"{"partition":1}x"#,
+            r#"{"partition":1,"partition":1}"#,
+            r#"{"partition":1,"user_id":1}"#,
+            r#"{"partition":1,"money":"1"}"#,
+            r#"{"partition":99999999999999999999}"#,
+        ] {
+            let problem = json(body).expect_err(body);
+            assert_eq!(problem.status(), StatusCode::BAD_REQUEST, "{body}");
+        }
+    }
+
+    #[test]
+    fn two_content_types_are_known() {
+        let form = |content_type| Form::from_content_type(content_type).map_err(|problem| problem.status());
+        assert_eq!(
+            form(Some("application/x-www-form-urlencoded; charset=utf-8")),
+            Ok(Form::UrlEncoded)
+        );
+        assert_eq!(form(Some("Application/JSON")), Ok(Form::Json));
+        for unknown in [None, Some(""), Some("text/plain"), Some("application/jsonp")] {
+            assert_eq!(form(unknown), Err(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+    }
+
+    #[test]
+    fn a_key_has_1_to_64_visible_characters() {
+        assert!(check_idempotency_key(&[b'~'; 64]).is_ok());
+        for key in [&b""[..], &[b'a'; 65], b"a b", b"\xc3\xa9", b"a\n"] {
+            assert!(check_idempotency_key(key).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_only_partitions_come_through(body in prop::collection::vec(any::<u8>(), 0..100)) {
+            for form in [Form::UrlEncoded, Form::Json] {
+                if let Ok(wanted) = Wanted::parse(form, &body, Replicas::THREE) {
+                    prop_assert!(wanted.partition.id() < 3);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Reads one topic from its beginning and counts its records.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use domain::{Partition, Region, Replicas};
+use kafka::{Event, Reader, Stored};
+use service::Latch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Figures;
+
+/// How long a wait may keep from noticing that the service is asked to stop.
+const POLL: Duration = Duration::from_millis(100);
+/// How often the cluster is asked for new partitions: they are counted within 15 s.
+const DISCOVERY: Duration = Duration::from_secs(10);
+/// The same while there are none yet.
+const FIRST_DISCOVERY: Duration = Duration::from_millis(500);
+
+/// A topic that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    Order,
+    Shipment,
+}
+
+impl Log {
+    pub(crate) fn topic(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Shipment => "shipment",
+        }
+    }
+}
+
+/// Counts one topic. Blocks its thread.
+pub(crate) struct Counter {
+    log: Log,
+    name: String,
+    reader: Reader,
+    figures: Arc<Figures>,
+    latch: Latch,
+    shutdown: CancellationToken,
+    /// All partitions of the topic that are read.
+    partitions: Vec<Partition>,
+    /// Those of them that have not been read to their end yet.
+    behind: BTreeSet<i32>,
+    /// Records counted before the first time that all were read to their end.
+    replayed: u64,
+}
+
+impl Counter {
+    pub(crate) fn new(
+        kafka: &kafka::Config,
+        log: Log,
+        context: &service::Context,
+        latch: Latch,
+        figures: Arc<Figures>,
+    ) -> anyhow::Result<Self> {
+        let (name, shutdown) = (context.name.clone(), context.shutdown.clone());
+        let client_id = format!("{name}-{}", log.topic());
+        let reader = Reader::new(kafka, &client_id, "statistics", log.topic()).context("could not make a reader")?;
+        let (partitions, behind) = (Vec::new(), BTreeSet::new());
+        Ok(Self {
+            log,
+            name,
+            reader,
+            figures,
+            latch,
+            shutdown,
+            partitions,
+            behind,
+            replayed: 0,
+        })
+    }
+
+    /// Counts until it is asked to stop.
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let mut discovered: Option<Instant> = None;
+        let mut caught_up = false;
+        while !self.shutdown.is_cancelled() {
+            let interval = if self.partitions.is_empty() {
+                FIRST_DISCOVERY
+            } else {
+                DISCOVERY
+            };
+            if discovered.is_none_or(|last| last.elapsed() > interval) {
+                self.discover()?;
+                discovered = Some(Instant::now());
+            }
+            match self.reader.poll(POLL)? {
+                Event::Record(record) => {
+                    let partition = usize::try_from(record.partition())
+                        .ok()
+                        .and_then(|at| self.partitions.get(at));
+                    if let Some(partition) = partition {
+                        let replay = self.behind.contains(&record.partition());
+                        count(&self.figures, self.log, &self.name, *partition, &record, replay);
+                        self.replayed += u64::from(!caught_up);
+                    }
+                }
+                Event::End(partition) => {
+                    self.behind.remove(&partition);
+                    if !caught_up && self.behind.is_empty() && !self.partitions.is_empty() {
+                        caught_up = true;
+                        let (service, topic, records) = (self.name.as_str(), self.log.topic(), self.replayed);
+                        tracing::info!(
+                            service,
+                            topic,
+                            records,
+                            seconds = begun.elapsed().as_secs_f32(),
+                            "caught up"
+                        );
+                        self.latch.release();
+                    }
+                }
+                Event::Idle => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts to read partitions that are new.
+    fn discover(&mut self) -> anyhow::Result<()> {
+        let found = match self.reader.partitions() {
+            Ok(0) => {
+                self.complain(&format!("topic {} does not exist: run mall topics", self.log.topic()));
+                return Ok(());
+            }
+            Ok(found) => found,
+            Err(error) => {
+                self.complain(&self.reader.outage().unwrap_or_else(|| error.to_string()));
+                return Ok(());
+            }
+        };
+        let replicas = Replicas::try_from(i64::try_from(found)?).context("too many partitions")?;
+        let fresh: Vec<Partition> = replicas.partitions().skip(self.partitions.len()).collect();
+        if !fresh.is_empty() {
+            self.figures.lock().grow(replicas.partitions());
+            self.reader.assign_more(fresh.iter().map(|partition| partition.id()))?;
+            self.behind.extend(fresh.iter().map(|partition| partition.id()));
+            self.partitions.extend(fresh);
+        }
+        Ok(())
+    }
+
+    /// Only while there is nothing to show: after that the figures are good, if not of this moment.
+    fn complain(&self, reason: &str) {
+        if self.partitions.is_empty() {
+            self.latch.hold(reason);
+        }
+    }
+}
+
+/// Counts one record. One line is logged for each order that comes in; those that were in the log already when the
+/// service started have had theirs.
+fn count(figures: &Figures, log: Log, service: &str, partition: Partition, record: &Stored<'_>, replay: bool) {
+    let (offset, region) = (record.offset(), Region::from(partition));
+    if log == Log::Shipment {
+        figures.lock().count_shipment(partition, offset, record.value());
+    } else {
+        let counted = figures
+            .lock()
+            .count_order(partition, offset, record.value())
+            .map(|order| order.order_id);
+        match counted {
+            Some(order_id) if replay => {
+                tracing::debug!(service, %order_id, %partition, offset, %region, "order counted again")
+            }
+            Some(order_id) => tracing::info!(service, %order_id, %partition, offset, %region, "order counted"),
+            None => tracing::debug!(service, %partition, offset, %region, "not an order"),
+        }
+    }
+    figures.changed.send_replace(());
+}
