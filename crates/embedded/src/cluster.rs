@@ -1,0 +1,54 @@
+//! A broker that lives in this process.
+
+use anyhow::Context as _;
+use domain::Replicas;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+/// librdkafka's mock broker: real TCP on loopback, a port of the kernel's choice, nothing kept after the process ends.
+///
+/// It keeps 5 MiB or 100,000 batches of each partition. Transactions are accepted but neither isolated nor fenced: what
+/// holds here holds by the records alone, and what rests on transactions is tested on a real broker.
+pub struct Cluster {
+    mock: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl Cluster {
+    /// Starts one broker with the topics of the mall.
+    ///
+    /// # Errors
+    /// When librdkafka cannot listen on loopback.
+    pub fn start(replicas: Replicas) -> anyhow::Result<Self> {
+        let mock = MockCluster::new(1).context("could not start the broker")?;
+        for topic in ["order", "shipment"] {
+            mock.create_topic(topic, i32::from(replicas.get()), 1)
+                .with_context(|| format!("could not create topic {topic}"))?;
+        }
+        Ok(Self { mock })
+    }
+
+    /// How to talk to it.
+    pub fn config(&self) -> kafka::Config {
+        let mut config = kafka::Config {
+            bootstrap_servers: self.mock.bootstrap_servers(),
+            ..kafka::Config::default()
+        };
+        // A real broker answers a fetch when there is a record; this one always waits the full time, 500 ms by default.
+        config.properties.set("fetch.wait.max.ms", "10");
+        config
+    }
+
+    /// The broker itself, to break it on purpose.
+    pub fn mock(&self) -> &MockCluster<'static, DefaultProducerContext> {
+        &self.mock
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Cluster")
+            .field("bootstrap_servers", &self.mock.bootstrap_servers())
+            .finish()
+    }
+}

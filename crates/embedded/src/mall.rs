@@ -1,0 +1,249 @@
+//! A mall: one gateway, an order and a repository service for each region, one statistics.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::{Ordinal, Partition, Replicas};
+use poem::http::Uri;
+use service::{Context, Readiness, http};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How often a service is asked whether it is ready.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What a mall is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many regions it has.
+    pub replicas: Replicas,
+    /// Its broker. The topics are there already.
+    pub kafka: kafka::Config,
+    /// Where the gateway listens.
+    pub gateway_listen: SocketAddr,
+    /// Where statistics listens.
+    pub statistics_listen: SocketAddr,
+    /// What can be set of the gateway, except where the order services are.
+    pub gateway: gateway::Settings,
+    /// What can be set of the order services.
+    pub order: order::Settings,
+    /// What can be set of the repository services.
+    pub repository: repository::Settings,
+}
+
+/// One service of a mall. It displays as its host name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Instance {
+    /// The order service of a region.
+    Order(Partition),
+    /// The repository of a region.
+    Repository(Partition),
+    /// Counts everything.
+    Statistics,
+    /// Takes the orders.
+    Gateway,
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(partition) => write!(formatter, "order-{partition}"),
+            Self::Repository(partition) => write!(formatter, "repository-{partition}"),
+            Self::Statistics => formatter.write_str("statistics"),
+            Self::Gateway => formatter.write_str("gateway"),
+        }
+    }
+}
+
+/// A mall whose services run in this process.
+#[derive(Debug)]
+pub struct Mall {
+    config: Config,
+    services: BTreeMap<Instance, Running>,
+    tasks: JoinSet<(Instance, anyhow::Result<()>)>,
+}
+
+#[derive(Debug)]
+struct Running {
+    address: SocketAddr,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+}
+
+impl Mall {
+    /// Starts all services. They may not be ready yet: see [`Self::ready`].
+    ///
+    /// # Errors
+    /// When an address is taken.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let mut mall = Self {
+            config,
+            services: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
+        for partition in mall.config.replicas.partitions() {
+            mall.start(Instance::Order(partition)).await?;
+            mall.start(Instance::Repository(partition)).await?;
+        }
+        mall.start(Instance::Statistics).await?;
+        mall.start(Instance::Gateway).await?;
+        Ok(mall)
+    }
+
+    /// Where a service listens.
+    pub fn address(&self, instance: Instance) -> Option<SocketAddr> {
+        self.services.get(&instance).map(|running| running.address)
+    }
+
+    /// Starts a service: for the first time, or again at the address that it had.
+    ///
+    /// # Errors
+    /// When its address is taken.
+    pub async fn start(&mut self, instance: Instance) -> anyhow::Result<()> {
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (address, setting) = match instance {
+            Instance::Gateway => (self.config.gateway_listen, "MALL_EMBEDDED__GATEWAY_LISTEN"),
+            Instance::Statistics => (self.config.statistics_listen, "MALL_EMBEDDED__STATISTICS_LISTEN"),
+            _ => (anywhere, ""),
+        };
+        let listener = http::bind(self.address(instance).unwrap_or(address), setting).await?;
+        let address = listener.local_addr().context("could not read a listening address")?;
+        let shutdown = CancellationToken::new();
+        let context = Context::new(instance.to_string(), listener, shutdown.clone());
+        self.services.insert(
+            instance,
+            Running {
+                address,
+                readiness: context.readiness.clone(),
+                shutdown,
+            },
+        );
+        self.spawn(instance, context)
+    }
+
+    fn spawn(&mut self, instance: Instance, context: Context) -> anyhow::Result<()> {
+        let Config { kafka, replicas, .. } = self.config.clone();
+        match instance {
+            Instance::Gateway => {
+                let address = |partition| self.address(Instance::Order(partition));
+                let orders = replicas
+                    .partitions()
+                    .filter_map(address)
+                    .map(|address| Uri::try_from(format!("http://{address}")))
+                    .collect::<Result<_, _>>()
+                    .context("could not make an address")?;
+                let config = gateway::Config {
+                    orders,
+                    replicas,
+                    settings: self.config.gateway.clone(),
+                };
+                self.tasks
+                    .spawn(async move { (instance, gateway::run(config, context).await) });
+            }
+            Instance::Order(partition) => {
+                let ordinal = Ordinal::from(partition);
+                let config = order::Config {
+                    kafka,
+                    ordinal,
+                    settings: self.config.order.clone(),
+                };
+                self.tasks
+                    .spawn(async move { (instance, order::run(config, context).await) });
+            }
+            Instance::Repository(partition) => {
+                let ordinal = Ordinal::from(partition);
+                let config = repository::Config {
+                    kafka,
+                    ordinal,
+                    settings: self.config.repository.clone(),
+                };
+                self.tasks
+                    .spawn(async move { (instance, repository::run(config, context).await) });
+            }
+            Instance::Statistics => {
+                let config = statistics::Config { kafka };
+                self.tasks
+                    .spawn(async move { (instance, statistics::run(config, context).await) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops one service, and waits until it has stopped.
+    ///
+    /// # Errors
+    /// When it, or another one before it, has failed.
+    pub async fn stop(&mut self, instance: Instance) -> anyhow::Result<()> {
+        if let Some(running) = self.services.get(&instance) {
+            running.shutdown.cancel();
+        }
+        while let Some((ended, outcome)) = self.next_end().await? {
+            outcome.with_context(|| format!("{ended} failed"))?;
+            if ended == instance {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all services are ready.
+    ///
+    /// # Errors
+    /// When that is not so in time, with the reasons; or a service has failed.
+    pub async fn ready(&mut self, within: Duration) -> anyhow::Result<()> {
+        let reasons = |services: &BTreeMap<Instance, Running>| -> Vec<String> {
+            let reason = |(instance, running): (&Instance, &Running)| {
+                running
+                    .readiness
+                    .check()
+                    .err()
+                    .map(|reason| format!("{instance}: {reason}"))
+            };
+            services.iter().filter_map(reason).collect()
+        };
+        let all_ready = async {
+            while !reasons(&self.services).is_empty() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            outcome = tokio::time::timeout(within, all_ready) => {
+                outcome.with_context(|| format!("not ready within {within:?}: {}", reasons(&self.services).join("; ")))
+            }
+            Some(ended) = self.tasks.join_next() => {
+                let (instance, outcome) = ended.context("a service panicked")?;
+                outcome.and_then(|()| anyhow::bail!("it ended by itself")).with_context(|| format!("{instance} failed"))
+            }
+        }
+    }
+
+    /// Waits until `shutdown`, then stops all services, the gateway first: nothing that was taken in is left over.
+    ///
+    /// # Errors
+    /// When a service fails; then the others are stopped too.
+    pub async fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let outcome = tokio::select! {
+            () = shutdown.cancelled() => self.stop(Instance::Gateway).await,
+            ended = self.next_end() => match ended {
+                Ok(Some((instance, outcome))) => {
+                    outcome.and_then(|()| anyhow::bail!("it ended by itself")).with_context(|| format!("{instance} failed"))
+                }
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            },
+        };
+        self.services.values().for_each(|running| running.shutdown.cancel());
+        let mut outcome = outcome;
+        while let Some((instance, ended)) = self.next_end().await? {
+            outcome = outcome.and(ended.with_context(|| format!("{instance} failed")));
+        }
+        outcome
+    }
+
+    async fn next_end(&mut self) -> anyhow::Result<Option<(Instance, anyhow::Result<()>)>> {
+        self.tasks.join_next().await.transpose().context("a service panicked")
+    }
+}

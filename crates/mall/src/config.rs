@@ -1,0 +1,97 @@
+//! All settings, with what they are when nobody sets them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use domain::{Ordinal, ParseOrdinalError, Replicas};
+use serde::{Deserialize, Serialize};
+use service::config::Validate;
+use service::{http, telemetry};
+
+/// All settings of the mall. A process takes what it needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// How many regions there are.
+    pub(crate) replicas: Replicas,
+    /// The number of this replica, where the host name does not say it.
+    ordinal: Option<Ordinal>,
+    /// How long a stop may take. Longer than the 7 s in which requests in flight finish.
+    #[serde(with = "humantime_serde")]
+    pub(crate) grace_period: Duration,
+    pub(crate) log: telemetry::Config,
+    pub(crate) http: http::Config,
+    pub(crate) kafka: kafka::Config,
+    pub(crate) topics: kafka::topics::Config,
+    pub(crate) gateway: gateway::Settings,
+    pub(crate) order: order::Settings,
+    pub(crate) repository: repository::Settings,
+    pub(crate) embedded: Embedded,
+}
+
+/// Where the mall in one process listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Embedded {
+    pub(crate) gateway_listen: SocketAddr,
+    pub(crate) statistics_listen: SocketAddr,
+}
+
+impl Default for Embedded {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            gateway_listen: local(8080),
+            statistics_listen: local(8081),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            replicas: Replicas::THREE,
+            ordinal: None,
+            grace_period: Duration::from_secs(10),
+            log: telemetry::Config::default(),
+            http: http::Config::default(),
+            kafka: kafka::Config::default(),
+            topics: kafka::topics::Config::default(),
+            gateway: gateway::Settings::default(),
+            order: order::Settings::default(),
+            repository: repository::Settings::default(),
+            embedded: Embedded::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The number of this replica: `MALL_ORDINAL`, or the end of the host name.
+    ///
+    /// # Errors
+    /// When neither says it.
+    pub(crate) fn ordinal(&self) -> Result<Ordinal, ParseOrdinalError> {
+        let host_name = || gethostname::gethostname();
+        self.ordinal
+            .map_or_else(|| Ordinal::from_host_name(&host_name().to_string_lossy()), Ok)
+    }
+}
+
+impl Validate for Config {
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let kafka = self.kafka.validate().err().map(|error| {
+            let key = match error {
+                kafka::ConfigError::BootstrapServers(_) => "kafka.bootstrap_servers",
+                kafka::ConfigError::Reserved(_) | kafka::ConfigError::Refused(_) => "kafka.properties",
+            };
+            (key, error.to_string())
+        });
+        let log = self.log.validate().err().map(|error| ("log.filter", error));
+        let gateway = self
+            .gateway
+            .orders(self.replicas)
+            .err()
+            .map(|error| ("gateway.order_url", error));
+        [kafka, log, gateway].into_iter().flatten().collect()
+    }
+}

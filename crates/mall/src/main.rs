@@ -1,0 +1,84 @@
+//! The command line: which part of the mall to be.
+
+mod commands;
+mod config;
+mod healthcheck;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use domain::Replicas;
+
+use crate::config::Config;
+
+/// A mall on Kafka whose services have an identity. Without a command: all of it, in this process, with a broker of
+/// its own.
+///
+/// Every setting is an environment variable MALL_…, or a line of the TOML file that MALL_CONFIG names; see README.md.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// How many regions there are: replicas of order and repository, partitions of their topics [default: 3].
+    #[arg(long, value_parser = parse_replicas, global = true)]
+    replicas: Option<Replicas>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take orders over HTTP and pass each to the order service of its region.
+    Gateway,
+    /// Write the orders of one region to its partition of topic order.
+    Order,
+    /// Ship each order of one region exactly once.
+    Repository,
+    /// Count everything that is in the log.
+    Statistics,
+    /// Create the topics and verify those that exist, then exit.
+    Topics {
+        /// Add the partitions that a topic lacks, when regions are added.
+        #[arg(long)]
+        grow: bool,
+    },
+    /// Exit with 0 when the service of this host is ready, and else say why it is not.
+    Healthcheck,
+}
+
+fn parse_replicas(text: &str) -> Result<Replicas, String> {
+    let number: i64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    Replicas::try_from(number).map_err(|error| error.to_string())
+}
+
+#[expect(clippy::print_stderr, reason = "what is wrong before there is a log")]
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // An error means that the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(service::USAGE_ERROR)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let mut config: Config = match service::config::load() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("mall: {error}");
+            return ExitCode::from(service::USAGE_ERROR);
+        }
+    };
+    config.replicas = arguments.replicas.unwrap_or(config.replicas);
+    match arguments.command {
+        Some(Command::Healthcheck) => healthcheck::run(config.http.listen),
+        Some(Command::Topics { grow }) => commands::topics(config, grow),
+        Some(Command::Gateway) => commands::gateway(config),
+        Some(Command::Order) => commands::order(config),
+        Some(Command::Repository) => commands::repository(config),
+        Some(Command::Statistics) => commands::statistics(config),
+        None => commands::embedded(config),
+    }
+}
