@@ -52,6 +52,13 @@ impl Tasks {
     }
 }
 
+impl Drop for Tasks {
+    /// A blocking task cannot be aborted, only told.
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

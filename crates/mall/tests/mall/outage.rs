@@ -1,0 +1,126 @@
+//! A broker that is down, slow, or lacks a partition.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use domain::Replicas;
+use embedded::{Cluster, Instance, Mall};
+use futures_util::future::join_all;
+use hyper::StatusCode;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Client, Stage, config, eventually, partition, read};
+
+/// The contract's bound for any answer.
+const ANSWER: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn a_broker_that_is_down_costs_503_or_504_in_time_and_nobody_needs_a_restart_after() {
+    let stage = Stage::on_mock(|_| {}).await;
+    let mut acknowledged = [const { Vec::new() }; 3];
+    acknowledged[0].push(stage.client.order(stage.gateway(), 0).await.order_id());
+    stage.settled(1).await;
+    stage.cluster().mock().broker_down(1).expect("down");
+
+    let replies = join_all((0..9).map(|number| stage.client.order(stage.gateway(), number % 3))).await;
+    for reply in &replies {
+        assert!(reply.took < ANSWER, "{:?}", reply.took);
+        match reply.status {
+            StatusCode::SERVICE_UNAVAILABLE => assert_eq!(reply.header("retry-after"), Some("1")),
+            StatusCode::GATEWAY_TIMEOUT => assert!(reply.order_id().parse::<domain::OrderId>().is_ok()),
+            status => panic!("{status}: {}", reply.text),
+        }
+    }
+    let order = stage.address(Instance::Order(partition(0)));
+    eventually("order-0 is not ready", async || {
+        stage.client.get(order, "/ready").await.status == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
+    let reply = stage.client.order(stage.gateway(), 0).await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{}", reply.text);
+    assert!(reply.took < Duration::from_secs(1), "{:?}", reply.took);
+
+    stage.cluster().mock().broker_up(1).expect("up");
+    for (number, ids) in (0..3).zip(&mut acknowledged) {
+        eventually("orders are taken again", async || {
+            let reply = stage.client.order(stage.gateway(), number).await;
+            let taken = reply.status == StatusCode::OK;
+            if taken {
+                ids.push(reply.order_id());
+            }
+            taken
+        })
+        .await;
+    }
+    // What was answered with 504 may be in the log too, but nothing that was acknowledged is missing.
+    for (number, ids) in (0..).zip(&acknowledged) {
+        let written: Vec<_> = read(&stage.kafka, "order", number)
+            .await
+            .into_iter()
+            .filter_map(|entry| entry.key)
+            .collect();
+        assert!(ids.iter().all(|id| written.contains(id)), "{ids:?} in {written:?}");
+    }
+    let orders = stage.cluster_orders().await;
+    stage.settled(orders).await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_is_503_and_what_was_refused_is_not_written() {
+    let stage = Stage::on_mock(|config| config.order.queue_capacity = NonZeroU32::MIN).await;
+    stage
+        .cluster()
+        .mock()
+        .broker_round_trip_time(1, Duration::from_millis(200))
+        .expect("a slow broker");
+    let replies = join_all((0..20).map(|_| stage.client.order(stage.gateway(), 0))).await;
+    let with = |status| replies.iter().filter(|reply| reply.status == status).count();
+    let (taken, refused) = (with(StatusCode::OK), with(StatusCode::SERVICE_UNAVAILABLE));
+    assert!(
+        taken > 0 && refused > 0 && taken + refused == 20,
+        "{taken} taken, {refused} refused"
+    );
+    stage
+        .cluster()
+        .mock()
+        .broker_round_trip_time(1, Duration::ZERO)
+        .expect("a fast broker");
+    assert_eq!(read(&stage.kafka, "order", 0).await.len(), taken);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_region_without_a_partition_is_not_ready_and_the_others_are() {
+    let cluster = Cluster::start(Replicas::try_from(2).expect("two")).expect("a broker");
+    let mall = Mall::open(config(cluster.config())).await.expect("a mall");
+    let client = Client::new();
+    let address = |instance| mall.address(instance).expect("running");
+    eventually("order-1 takes orders", async || {
+        client.order(address(Instance::Gateway), 1).await.status == StatusCode::OK
+    })
+    .await;
+    let order = address(Instance::Order(partition(2)));
+    eventually("order-2 says what is missing", async || {
+        let reply = client.get(order, "/ready").await;
+        reply.status == StatusCode::SERVICE_UNAVAILABLE && reply.text.contains("run mall topics --grow")
+    })
+    .await;
+    let reply = client.order(address(Instance::Gateway), 2).await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{}", reply.text);
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    mall.run(&shutdown).await.expect("stopped");
+}
+
+impl Stage {
+    /// How many orders there are in the log.
+    async fn cluster_orders(&self) -> u64 {
+        let mut orders = 0;
+        for number in 0..3 {
+            orders += read(&self.kafka, "order", number).await.len() as u64;
+        }
+        orders
+    }
+}

@@ -1,0 +1,76 @@
+//! Records that are no orders, and orders that come twice.
+
+use domain::Outcome;
+use hyper::StatusCode;
+
+use crate::support::{Stage, append, eventually, read, shipments};
+
+#[tokio::test]
+async fn what_is_not_an_order_is_rejected_and_the_partition_goes_on() {
+    let stage = Stage::open().await;
+    let valid = r#"{"money":1,"order_id":"1468136426238382080","time":1638865975,"user_id":"1"}"#;
+    let huge = vec![b'['; 200_000];
+    let poison: [&[u8]; 6] = [b"", b"null", b"{\"money\":", b"\xff\xfe", b"{\"money\":-1}", &huge];
+    let mut records = poison.map(|value| (None, value)).to_vec();
+    records.push((Some("1468136426238382080"), valid.as_bytes()));
+    append(&stage.kafka, 1, &records).await;
+    let reply = stage.client.order(stage.gateway(), 1).await;
+    assert_eq!(reply.status, StatusCode::OK);
+
+    eventually("every record has an outcome", async || {
+        shipments(&stage.kafka, 1).await.len() == 8
+    })
+    .await;
+    let shipments = shipments(&stage.kafka, 1).await;
+    for (offset, shipment) in (0..).zip(&shipments) {
+        assert_eq!(shipment.order_offset, offset);
+        let expected = if offset < 6 {
+            Outcome::Rejected
+        } else {
+            Outcome::Shipped
+        };
+        assert_eq!(
+            (shipment.outcome, shipment.detail.is_some()),
+            (expected, offset < 6),
+            "{shipment:?}"
+        );
+    }
+    assert_eq!(shipments[7].order_id.map(|id| id.to_string()), Some(reply.order_id()));
+    let statistics = stage.settled(2).await;
+    assert_eq!(
+        (&statistics["total"]["rejected"], &statistics["total"]["waiting"]),
+        (&6.into(), &0.into())
+    );
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn an_order_that_comes_twice_is_shipped_once() {
+    let stage = Stage::open().await;
+    let order_id = stage.client.order(stage.gateway(), 2).await.order_id();
+    let value = read(&stage.kafka, "order", 2).await.remove(0).value;
+    append(&stage.kafka, 2, &[(Some(&order_id), &value)]).await;
+    stage.client.order(stage.gateway(), 2).await;
+    append(&stage.kafka, 2, &[(Some(&order_id), &value)]).await;
+
+    let statistics = stage.settled(4).await;
+    let outcomes: Vec<Outcome> = shipments(&stage.kafka, 2)
+        .await
+        .iter()
+        .map(|shipment| shipment.outcome)
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Shipped,
+            Outcome::Duplicate,
+            Outcome::Shipped,
+            Outcome::Duplicate
+        ]
+    );
+    assert_eq!(
+        (&statistics["total"]["shipped"], &statistics["total"]["duplicates"]),
+        (&2.into(), &2.into())
+    );
+    stage.close().await;
+}

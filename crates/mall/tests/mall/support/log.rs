@@ -1,0 +1,74 @@
+//! A look into the log, past the services.
+
+use domain::Shipment;
+use kafka::{Producer, Reader, Record};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+/// A record.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) offset: i64,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Vec<u8>,
+    pub(crate) timestamp: Option<i64>,
+}
+
+/// All records of a partition that a read_committed reader sees.
+pub(crate) async fn read(kafka: &kafka::Config, topic: &'static str, partition: u16) -> Vec<Entry> {
+    let kafka = kafka.clone();
+    let read = move || {
+        let reader = Reader::new(&kafka, "test", "test", topic).expect("a reader");
+        let partition = i32::from(partition);
+        let low = reader.watermarks(partition).expect("an answer").low;
+        let mut entries = Vec::new();
+        reader
+            .replay(partition, low, &CancellationToken::new(), |record| {
+                entries.push(Entry {
+                    offset: record.offset(),
+                    key: record.key().map(str::to_owned),
+                    value: record.value().to_vec(),
+                    timestamp: record.timestamp(),
+                });
+            })
+            .expect("a log");
+        entries
+    };
+    spawn_blocking(read).await.expect("no panic")
+}
+
+/// The keys of topic `order`: the ids of the orders, in the order of the log.
+pub(crate) async fn order_ids(kafka: &kafka::Config, partition: u16) -> Vec<String> {
+    read(kafka, "order", partition)
+        .await
+        .into_iter()
+        .filter_map(|entry| entry.key)
+        .collect()
+}
+
+/// What is in topic `shipment`.
+pub(crate) async fn shipments(kafka: &kafka::Config, partition: u16) -> Vec<Shipment> {
+    let parse = |entry: Entry| Shipment::from_record(&entry.value).expect("a shipment");
+    read(kafka, "shipment", partition)
+        .await
+        .into_iter()
+        .map(parse)
+        .collect()
+}
+
+/// Puts records into topic `order` by hand.
+pub(crate) async fn append(kafka: &kafka::Config, partition: u16, records: &[(Option<&str>, &[u8])]) {
+    let producer = Producer::new(kafka, "test", "order").expect("a producer");
+    for (key, value) in records {
+        let (partition, timestamp) = (i32::from(partition), 1_790_000_000_000);
+        let record = Record {
+            partition,
+            key: *key,
+            value,
+            timestamp,
+            headers: &[],
+        };
+        producer.send(&record).expect("taken").await.expect("delivered");
+    }
+    producer.close(super::PATIENCE).await;
+}

@@ -1,0 +1,169 @@
+//! A broker and a mall on it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use domain::{Partition, Replicas};
+use embedded::{Cluster, Config, Instance, Mall};
+use kafka::topics::{self, Cleanup, Growth, Topic};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{Client, PATIENCE, eventually, order_ids, shipments};
+
+/// Where the real broker is, if there is one.
+pub(crate) fn real_kafka() -> Option<kafka::Config> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let bootstrap_servers = std::env::var("MALL_TEST_KAFKA").ok()?;
+    // Every test has topics of its own.
+    let prefix = format!("test-{}-{}-", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    Some(kafka::Config {
+        bootstrap_servers,
+        prefix,
+        ..kafka::Config::default()
+    })
+}
+
+/// A mall of three regions with all defaults, on addresses of the kernel's choice.
+pub(crate) fn config(kafka: kafka::Config) -> Config {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Config {
+        replicas: Replicas::THREE,
+        kafka,
+        gateway_listen: anywhere,
+        statistics_listen: anywhere,
+        gateway: gateway::Settings::default(),
+        order: order::Settings::default(),
+        repository: repository::Settings::default(),
+    }
+}
+
+/// One of three partitions.
+pub(crate) fn partition(number: u16) -> Partition {
+    Replicas::THREE
+        .parse_partition(&number.to_string())
+        .expect("one of three")
+}
+
+/// A broker, a mall on it, and a client.
+pub(crate) struct Stage {
+    pub(crate) mall: Mall,
+    pub(crate) client: Client,
+    pub(crate) kafka: kafka::Config,
+    /// Its fields are dropped in their order: the broker outlives its clients.
+    cluster: Option<Cluster>,
+}
+
+impl Stage {
+    /// A mall on the real broker when there is one, else on the mock.
+    pub(crate) async fn open() -> Self {
+        match real_kafka() {
+            Some(kafka) => {
+                create_topics(&kafka, 3).await;
+                Self::on(kafka, None, |_| {}).await
+            }
+            None => Self::on_mock(|_| {}).await,
+        }
+    }
+
+    /// A mall on the mock, with settings of its own.
+    pub(crate) async fn on_mock(adjust: impl FnOnce(&mut Config)) -> Self {
+        let cluster = Cluster::start(Replicas::THREE).expect("a broker");
+        Self::on(cluster.config(), Some(cluster), adjust).await
+    }
+
+    async fn on(kafka: kafka::Config, cluster: Option<Cluster>, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(kafka.clone());
+        adjust(&mut config);
+        let mut mall = Mall::open(config).await.expect("a mall");
+        mall.ready(PATIENCE).await.expect("ready");
+        Self {
+            mall,
+            client: Client::new(),
+            kafka,
+            cluster,
+        }
+    }
+
+    /// The mock broker, to break it.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().expect("a mock broker")
+    }
+
+    pub(crate) fn gateway(&self) -> SocketAddr {
+        self.address(Instance::Gateway)
+    }
+
+    pub(crate) fn address(&self, instance: Instance) -> SocketAddr {
+        self.mall.address(instance).expect("a running service")
+    }
+
+    pub(crate) async fn statistics(&self) -> Value {
+        self.client
+            .get(self.address(Instance::Statistics), "/api/statistics")
+            .await
+            .json()
+    }
+
+    /// Waits until statistics has counted this many orders and none of them waits.
+    pub(crate) async fn settled(&self, orders: u64) -> Value {
+        eventually(&format!("{orders} orders are counted and have outcomes"), async || {
+            let total = self.statistics().await["total"].take();
+            let outcomes = ["shipped", "duplicates"]
+                .iter()
+                .filter_map(|name| total[name].as_u64())
+                .sum::<u64>();
+            total["orders"] == orders && outcomes == orders
+        })
+        .await;
+        self.statistics().await
+    }
+
+    /// Each acknowledged order is in its partition once, was shipped once, in the order of the log, and nothing else
+    /// is there.
+    pub(crate) async fn verify(&self, acknowledged: &[Vec<String>; 3]) {
+        for (partition, acknowledged) in (0..).zip(acknowledged) {
+            let written = order_ids(&self.kafka, partition).await;
+            let mut sorted = (acknowledged.clone(), written.clone());
+            sorted.0.sort();
+            sorted.1.sort();
+            assert_eq!(
+                sorted.0, sorted.1,
+                "what was acknowledged and what is in partition {partition}"
+            );
+            let shipped: Vec<String> = shipments(&self.kafka, partition)
+                .await
+                .iter()
+                .filter(|shipment| shipment.outcome == domain::Outcome::Shipped)
+                .filter_map(|shipment| shipment.order_id.map(|id| id.to_string()))
+                .collect();
+            assert_eq!(shipped, written, "what was shipped of partition {partition}");
+        }
+    }
+
+    /// Stops everything, within the time that a process has.
+    pub(crate) async fn close(self) {
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        let stopped = tokio::time::timeout(Duration::from_secs(10), self.mall.run(&shutdown)).await;
+        stopped.expect("stopped in time").expect("stopped without a failure");
+    }
+}
+
+/// Creates the topics of a mall on a real broker.
+pub(crate) async fn create_topics(kafka: &kafka::Config, partitions: usize) {
+    let topic = |name| Topic {
+        name,
+        partitions,
+        cleanup: Cleanup::Delete,
+    };
+    topics::ensure(
+        kafka,
+        &topics::Config::default(),
+        &[topic("order"), topic("shipment")],
+        Growth::Refused,
+    )
+    .await
+    .expect("topics");
+}
