@@ -1,1 +1,197 @@
+//! `mall topics`, and what others see in the topics. On a real broker.
 
+use std::process::Command;
+use std::time::Duration;
+
+use kafka::topics::{self, Cleanup, Growth, Topic};
+
+use crate::support::{Child, Stage, append, eventually, free_address, partition, real_kafka, skip};
+
+async fn run(kafka: &kafka::Config, arguments: &[&str], wait: &str) -> (Option<i32>, String) {
+    let settings = [
+        ("MALL_KAFKA__BOOTSTRAP_SERVERS", kafka.bootstrap_servers.as_str()),
+        ("MALL_KAFKA__PREFIX", &kafka.prefix),
+        ("MALL_TOPICS__WAIT", wait),
+    ];
+    let mut child = Child::start(&[&["topics"], arguments].concat(), &settings);
+    let status = child.ended(Duration::from_secs(60)).await;
+    eventually("its last line", async || {
+        child.printed().contains("stopped") || child.printed().contains("failed")
+    })
+    .await;
+    (status.code(), child.printed())
+}
+
+#[tokio::test]
+async fn topics_are_created_verified_and_grown() {
+    let Some(kafka) = real_kafka() else {
+        return skip("MALL_TEST_KAFKA");
+    };
+    let expect = async |arguments: &[&str], code: i32, texts: &[&str]| {
+        let (found, printed) = run(&kafka, arguments, "30s").await;
+        assert_eq!(found, Some(code), "{printed}");
+        for text in texts {
+            assert!(printed.contains(text), "{text} is not in {printed}");
+        }
+    };
+    expect(
+        &[],
+        0,
+        &[
+            "order: created with 3 partitions",
+            "shipment: created",
+            "statistics: created with 1",
+        ],
+    )
+    .await;
+    expect(&[], 0, &["order: 3 partitions, as it should be"]).await;
+    expect(
+        &["--replicas", "5"],
+        1,
+        &["expected 5 partitions, found 3", "run mall topics --grow"],
+    )
+    .await;
+    expect(
+        &["--replicas", "5", "--grow"],
+        0,
+        &["order: grown from 3 to 5", "shipment: grown from 3 to 5"],
+    )
+    .await;
+    expect(
+        &["--grow"],
+        1,
+        &["expected 3 partitions, found 5", "cannot be taken away"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_topic_with_the_wrong_cleanup_policy_is_an_error() {
+    let Some(kafka) = real_kafka() else {
+        return skip("MALL_TEST_KAFKA");
+    };
+    let compacted = Topic {
+        name: "order",
+        partitions: 3,
+        cleanup: Cleanup::Compact,
+    };
+    topics::ensure(&kafka, &topics::Config::default(), &[compacted], Growth::Refused)
+        .await
+        .expect("a topic");
+    let (code, printed) = run(&kafka, &[], "30s").await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(
+        printed.contains("expected cleanup.policy=delete, found compact"),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_broker_it_gives_up_in_time_and_says_where_it_looked() {
+    let nowhere = free_address().to_string();
+    let kafka = kafka::Config {
+        bootstrap_servers: nowhere.clone(),
+        ..kafka::Config::default()
+    };
+    let (code, printed) = run(&kafka, &[], "1s").await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(
+        printed.contains(&format!("no answer from kafka at {nowhere} within 1 s")),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn new_partitions_are_counted_within_15_seconds() {
+    let Some(kafka) = real_kafka() else {
+        return skip("MALL_TEST_KAFKA");
+    };
+    let stage = Stage::on_real(kafka).await;
+    stage.client.order(stage.gateway(), 0).await;
+    stage.settled(1).await;
+    let five = |name| Topic {
+        name,
+        partitions: 5,
+        cleanup: Cleanup::Delete,
+    };
+    topics::ensure(
+        &stage.kafka,
+        &topics::Config::default(),
+        &[five("order"), five("shipment")],
+        Growth::Allowed,
+    )
+    .await
+    .expect("grown");
+    append(
+        &stage.kafka,
+        4,
+        &[(Some("1"), br#"{"money":7,"order_id":"1","time":1,"user_id":"1"}"#)],
+    )
+    .await;
+    let counted = eventually("the new region is counted", async || {
+        let statistics = stage.statistics().await;
+        statistics["regions"][4]["money"] == 7 && statistics["total"]["orders"] == 2
+    });
+    tokio::time::timeout(Duration::from_secs(15), counted)
+        .await
+        .expect("within 15 s");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn kcat_and_lag_displays_see_what_the_contract_says() {
+    let Some(kafka) = real_kafka() else {
+        return skip("MALL_TEST_KAFKA");
+    };
+    let stage = Stage::on_real(kafka).await;
+    let request = hyper::Request::post(format!("http://{}/submit-order", stage.gateway()))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("idempotency-key", "key-1")
+        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .body(http_body_util::Full::from("partition=1&money=5&user_id=42"))
+        .expect("a valid request");
+    let order_id = stage.client.try_request(request).await.expect("a reply").order_id();
+    stage.settled(1).await;
+    let kcat = |topic: &str, format: &str| {
+        let arguments = [
+            "-b",
+            &stage.kafka.bootstrap_servers,
+            "-C",
+            "-e",
+            "-q",
+            "-o",
+            "beginning",
+            "-p",
+            "1",
+        ];
+        let output = Command::new("kcat")
+            .args(arguments)
+            .args(["-t", &stage.kafka.name(topic), "-f", format])
+            .output()
+            .expect("kcat is installed");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let time = order_id.parse::<domain::OrderId>().expect("an id").time().unix_millis();
+    let headers = "idempotency-key=key-1,traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    assert_eq!(kcat("order", "%k %T %h"), format!("{order_id} {time} {headers}"));
+    assert!(kcat("order", "%s").starts_with(&format!(r#"{{"money":5,"order_id":"{order_id}","time":"#)));
+    let shipment = kcat("shipment", "%k %T %s");
+    assert!(shipment.starts_with(&format!(
+        r#"{order_id} {time} {{"order_id":"{order_id}","order_offset":0,"outcome":"shipped""#
+    )));
+
+    let kafka = stage.kafka.clone();
+    let committed = async || {
+        let kafka = kafka.clone();
+        let ask = move || {
+            let reader = kafka::Reader::new(&kafka, "test", "repository", "order").expect("a reader");
+            reader.committed(partition(1).id()).expect("an answer")
+        };
+        tokio::task::spawn_blocking(ask).await.expect("no panic")
+    };
+    eventually("the group has committed its position", async || {
+        committed().await == Some(1)
+    })
+    .await;
+    stage.close().await;
+}

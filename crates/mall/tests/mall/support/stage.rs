@@ -59,12 +59,15 @@ impl Stage {
     /// A mall on the real broker when there is one, else on the mock.
     pub(crate) async fn open() -> Self {
         match real_kafka() {
-            Some(kafka) => {
-                create_topics(&kafka, 3).await;
-                Self::on(kafka, None, |_| {}).await
-            }
+            Some(kafka) => Self::on_real(kafka).await,
             None => Self::on_mock(|_| {}).await,
         }
+    }
+
+    /// A mall on the real broker.
+    pub(crate) async fn on_real(kafka: kafka::Config) -> Self {
+        create_topics(&kafka, 3).await;
+        Self::on(kafka, None, |_| {}).await
     }
 
     /// A mall on the mock, with settings of its own.
