@@ -3,6 +3,7 @@
 //! Nothing is subscribed and no position is taken from the broker by itself: the caller says where each partition
 //! starts. Aborted and open transactions are not seen. All functions block, for a bounded time.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -195,23 +196,28 @@ impl Reader {
         }
     }
 
-    /// Reads a partition from an offset to its present end.
+    /// Reads a part of a partition. Its last offsets need not be records: transactions end in offsets of their own.
     ///
     /// # Errors
     /// When nothing comes for a while, the position does not exist, or `stop` is cancelled.
     pub fn replay(
         &self,
         partition: i32,
-        from: i64,
+        offsets: Range<i64>,
         stop: &CancellationToken,
         mut visit: impl FnMut(&Stored<'_>),
     ) -> Result<(), ReadError> {
-        self.assign([(partition, from)])?;
+        self.assign([(partition, offsets.start)])?;
         let mut last = Instant::now();
-        loop {
+        let mut next = offsets.start;
+        // While others write there is always more, and the end of the partition may never be seen.
+        while next < offsets.end {
             match self.poll(POLL)? {
-                Event::Record(record) => visit(&record),
-                Event::End(_) => return self.consumer.unassign().map_err(self.error("leave partitions")),
+                Event::Record(record) => {
+                    visit(&record);
+                    next = record.offset() + 1;
+                }
+                Event::End(_) => break,
                 Event::Idle if stop.is_cancelled() => {
                     return Err(ReadError::Stopped {
                         topic: self.topic.clone(),
@@ -227,6 +233,7 @@ impl Reader {
             }
             last = Instant::now();
         }
+        self.consumer.unassign().map_err(self.error("leave partitions"))
     }
 
     /// Asks the broker for the offsets that a partition holds.

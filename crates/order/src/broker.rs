@@ -113,13 +113,16 @@ fn read_last_order_id(
     let reader = Reader::new(kafka, &format!("{name}-tail"), "order", "order").context("could not make a reader")?;
     let found = reader.watermarks(partition)?;
     let mut last = None;
-    if found.high > found.low {
-        reader.replay(partition, found.low.max(found.high - TAIL), stop, |record| {
+    reader.replay(
+        partition,
+        found.low.max(found.high - TAIL)..found.high,
+        stop,
+        |record| {
             let id = record.key().and_then(|key| key.parse::<OrderId>().ok());
             // Others may have put records there by hand; ids of other replicas say nothing about this one's.
             last = last.max(id.filter(|id| id.ordinal() == ordinal));
-        })?;
-    }
+        },
+    )?;
     tracing::debug!(service = name, ?last, high = found.high, "the end of the log is read");
     Ok(last)
 }

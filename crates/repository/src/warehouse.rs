@@ -135,23 +135,21 @@ impl Warehouse {
         // In a transaction of one record every second offset is the end of a transaction.
         let reach = 2 * i64::from(capacity);
         let from = shipment.low.max(shipment.high.saturating_sub(reach));
-        if shipment.high > from {
-            shipments.replay(partition, from, &self.shutdown, |record| {
-                let Ok(Shipment {
-                    order_id,
-                    order_offset,
-                    outcome,
-                    ..
-                }) = Shipment::from_record(record.value())
-                else {
-                    return;
-                };
-                shipped = shipped.max(Some(order_offset + 1));
-                if let (Some(order_id), Outcome::Shipped) = (order_id, outcome) {
-                    window.insert(order_id);
-                }
-            })?;
-        }
+        shipments.replay(partition, from..shipment.high, &self.shutdown, |record| {
+            let Ok(Shipment {
+                order_id,
+                order_offset,
+                outcome,
+                ..
+            }) = Shipment::from_record(record.value())
+            else {
+                return;
+            };
+            shipped = shipped.max(Some(order_offset + 1));
+            if let (Some(order_id), Outcome::Shipped) = (order_id, outcome) {
+                window.insert(order_id);
+            }
+        })?;
         if from > 0 {
             window.forget_older();
         }

@@ -1,6 +1,6 @@
 //! Reads one topic from its beginning and counts its records.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,9 +45,9 @@ pub(crate) struct Counter {
     shutdown: CancellationToken,
     /// All partitions of the topic that are read.
     partitions: Vec<Partition>,
-    /// Those of them that have not been read to their end yet.
-    behind: BTreeSet<i32>,
-    /// Records counted before the first time that all were read to their end.
+    /// Those of them that have not been read yet to where they ended when they were found, and that offset.
+    behind: BTreeMap<i32, i64>,
+    /// Records that were there already when their partition was found.
     replayed: u64,
 }
 
@@ -62,7 +62,7 @@ impl Counter {
         let (name, shutdown) = (context.name.clone(), context.shutdown.clone());
         let client_id = format!("{name}-{}", log.topic());
         let reader = Reader::new(kafka, &client_id, "statistics", log.topic()).context("could not make a reader")?;
-        let (partitions, behind) = (Vec::new(), BTreeSet::new());
+        let (partitions, behind) = (Vec::new(), BTreeMap::new());
         Ok(Self {
             log,
             name,
@@ -93,31 +93,34 @@ impl Counter {
             }
             match self.reader.poll(POLL)? {
                 Event::Record(record) => {
-                    let partition = usize::try_from(record.partition())
-                        .ok()
-                        .and_then(|at| self.partitions.get(at));
-                    if let Some(partition) = partition {
-                        let replay = self.behind.contains(&record.partition());
+                    let index = usize::try_from(record.partition()).unwrap_or(usize::MAX);
+                    if let Some(partition) = self.partitions.get(index) {
+                        let end = self.behind.get(&record.partition()).copied();
+                        let replay = end.is_some_and(|end| record.offset() < end);
                         count(&self.figures, self.log, &self.name, *partition, &record, replay);
-                        self.replayed += u64::from(!caught_up);
+                        self.replayed += u64::from(replay);
+                        // While others write there is always more, and the end of the partition may never be seen.
+                        if end.is_some_and(|end| record.offset() + 1 >= end) {
+                            self.behind.remove(&record.partition());
+                        }
                     }
                 }
                 Event::End(partition) => {
                     self.behind.remove(&partition);
-                    if !caught_up && self.behind.is_empty() && !self.partitions.is_empty() {
-                        caught_up = true;
-                        let (service, topic, records) = (self.name.as_str(), self.log.topic(), self.replayed);
-                        tracing::info!(
-                            service,
-                            topic,
-                            records,
-                            seconds = begun.elapsed().as_secs_f32(),
-                            "caught up"
-                        );
-                        self.latch.release();
-                    }
                 }
                 Event::Idle => {}
+            }
+            if !caught_up && self.behind.is_empty() && !self.partitions.is_empty() {
+                caught_up = true;
+                let (service, topic, records) = (self.name.as_str(), self.log.topic(), self.replayed);
+                tracing::info!(
+                    service,
+                    topic,
+                    records,
+                    seconds = begun.elapsed().as_secs_f32(),
+                    "caught up"
+                );
+                self.latch.release();
             }
         }
         Ok(())
@@ -125,26 +128,36 @@ impl Counter {
 
     /// Starts to read partitions that are new.
     fn discover(&mut self) -> anyhow::Result<()> {
-        let found = match self.reader.partitions() {
-            Ok(0) => {
-                self.complain(&format!("topic {} does not exist: run mall topics", self.log.topic()));
-                return Ok(());
-            }
-            Ok(found) => found,
+        let fresh = match self.fresh() {
+            Ok(fresh) => fresh,
             Err(error) => {
                 self.complain(&self.reader.outage().unwrap_or_else(|| error.to_string()));
                 return Ok(());
             }
         };
-        let replicas = Replicas::try_from(i64::try_from(found)?).context("too many partitions")?;
-        let fresh: Vec<Partition> = replicas.partitions().skip(self.partitions.len()).collect();
-        if !fresh.is_empty() {
-            self.figures.lock().grow(replicas.partitions());
-            self.reader.assign_more(fresh.iter().map(|partition| partition.id()))?;
-            self.behind.extend(fresh.iter().map(|partition| partition.id()));
-            self.partitions.extend(fresh);
+        if fresh.is_empty() {
+            self.complain(&format!("topic {} does not exist: run mall topics", self.log.topic()));
+            return Ok(());
         }
+        self.reader.assign_more(fresh.keys().map(|partition| partition.id()))?;
+        self.partitions.extend(fresh.keys());
+        self.figures.lock().grow(self.partitions.iter().copied());
+        self.behind
+            .extend(fresh.into_iter().map(|(partition, end)| (partition.id(), end)));
         Ok(())
+    }
+
+    /// The partitions that are not read yet, and where they end.
+    fn fresh(&self) -> anyhow::Result<BTreeMap<Partition, i64>> {
+        let count = i64::try_from(self.reader.partitions()?)?;
+        if count == 0 {
+            return Ok(BTreeMap::new());
+        }
+        let replicas = Replicas::try_from(count).context("too many partitions")?;
+        let fresh = replicas.partitions().skip(self.partitions.len());
+        fresh
+            .map(|partition| Ok((partition, self.reader.watermarks(partition.id())?.high)))
+            .collect()
     }
 
     /// Only while there is nothing to show: after that the figures are good, if not of this moment.

@@ -20,10 +20,10 @@ pub(crate) async fn read(kafka: &kafka::Config, topic: &'static str, partition: 
     let read = move || {
         let reader = Reader::new(&kafka, "test", "test", topic).expect("a reader");
         let partition = i32::from(partition);
-        let low = reader.watermarks(partition).expect("an answer").low;
+        let found = reader.watermarks(partition).expect("an answer");
         let mut entries = Vec::new();
         reader
-            .replay(partition, low, &CancellationToken::new(), |record| {
+            .replay(partition, found.low..found.high, &CancellationToken::new(), |record| {
                 entries.push(Entry {
                     offset: record.offset(),
                     key: record.key().map(str::to_owned),
