@@ -104,7 +104,7 @@ impl Door {
             StatusCode::OK => {
                 if let Ok(Receipt { offset, order_id }) = serde_json::from_slice(&body) {
                     let (service, region) = (self.name.as_str(), Region::from(partition));
-                    tracing::info!(service, order_id, %partition, offset, %region, request_id, "order accepted");
+                    tracing::info!(service, order_id, partition = partition.id(), offset, %region, request_id, "order accepted");
                 }
                 "application/json"
             }
@@ -125,7 +125,7 @@ impl Door {
 
     fn warn(&self, partition: Partition, error: &str, message: &'static str) {
         let (service, region) = (self.name.as_str(), Region::from(partition));
-        tracing::warn!(service, %partition, %region, error, "{message}");
+        tracing::warn!(service, partition = partition.id(), %region, error, "{message}");
     }
 }
 

@@ -146,17 +146,17 @@ impl Writer {
         let answer = match outcome {
             Ok(Delivery { offset }) => {
                 self.metrics.written.inc();
-                tracing::info!(service, %order_id, %partition, offset, %region, "order written");
+                tracing::info!(service, %order_id, partition = partition.id(), offset, %region, "order written");
                 Ok(Receipt::new(order, partition, offset))
             }
             Err(error @ SendError::Rejected(_)) => {
                 self.metrics.rejected.inc();
-                tracing::warn!(service, %order_id, %partition, %region, %error, "order not written");
+                tracing::warn!(service, %order_id, partition = partition.id(), %region, %error, "order not written");
                 Err(Failure::NotWritten(error.to_string()))
             }
             Err(error @ SendError::Unknown(_)) => {
                 self.metrics.unknown.inc();
-                tracing::warn!(service, %order_id, %partition, %region, %error, "order with unknown outcome");
+                tracing::warn!(service, %order_id, partition = partition.id(), %region, %error, "order with unknown outcome");
                 Err(Failure::Unknown {
                     order_id,
                     reason: error.to_string(),

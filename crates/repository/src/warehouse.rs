@@ -108,7 +108,12 @@ impl Warehouse {
             match self.read_back() {
                 Ok((found, window)) => {
                     let position = found.position(self.config.settings.on_lost_position)?;
-                    tracing::info!(service = self.name, partition = %self.partition, position, "taking over");
+                    tracing::info!(
+                        service = self.name,
+                        partition = self.partition.id(),
+                        position,
+                        "taking over"
+                    );
                     return Ok(Some(Done { position, window }));
                 }
                 Err(ReadError::Stopped { .. }) => break,
@@ -299,12 +304,14 @@ impl Warehouse {
         let order_id = parcel.order_id.map(tracing::field::display);
         self.metrics.count(parcel.outcome);
         match parcel.outcome {
-            Outcome::Shipped => tracing::info!(service, order_id, %partition, offset, %region, "order shipped"),
+            Outcome::Shipped => {
+                tracing::info!(service, order_id, partition = partition.id(), offset, %region, "order shipped")
+            }
             Outcome::Duplicate => {
-                tracing::warn!(service, order_id, %partition, offset, %region, detail, "order not shipped again");
+                tracing::warn!(service, order_id, partition = partition.id(), offset, %region, detail, "order not shipped again");
             }
             Outcome::Rejected => {
-                tracing::warn!(service, order_id, %partition, offset, %region, detail, "record rejected");
+                tracing::warn!(service, order_id, partition = partition.id(), offset, %region, detail, "record rejected");
             }
         }
     }

@@ -181,10 +181,12 @@ fn count(figures: &Figures, log: Log, service: &str, partition: Partition, recor
             .map(|order| order.order_id);
         match counted {
             Some(order_id) if replay => {
-                tracing::debug!(service, %order_id, %partition, offset, %region, "order counted again")
+                tracing::debug!(service, %order_id, partition = partition.id(), offset, %region, "order counted again")
             }
-            Some(order_id) => tracing::info!(service, %order_id, %partition, offset, %region, "order counted"),
-            None => tracing::debug!(service, %partition, offset, %region, "not an order"),
+            Some(order_id) => {
+                tracing::info!(service, %order_id, partition = partition.id(), offset, %region, "order counted")
+            }
+            None => tracing::debug!(service, partition = partition.id(), offset, %region, "not an order"),
         }
     }
     figures.changed.send_replace(());
