@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use poem::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -20,15 +22,15 @@ use tower_service::Service;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// From sending an order to its answer: order-N has its own within 5.5 s, and a client waits for 6 s at most.
 const DEADLINE: Duration = Duration::from_millis(5800);
+/// Connections to one order service that may be in the making. The search for the address of one that is gone can hang
+/// in the system's resolver for many seconds, on a thread that cannot be stopped: this bounds how many.
+const CONNECTING: usize = 16;
 /// A connection is kept this long without traffic: less than the order service keeps it, so that none is used which
 /// is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Clients of all order services, with their connections.
-pub(crate) struct Orders {
-    client: Client<BoundedConnector, Full<Bytes>>,
-    urls: Vec<Uri>,
-}
+/// Clients of the order services, by partition, with their connections.
+pub(crate) struct Orders(Vec<(Client<BoundedConnector, Full<Bytes>>, Uri)>);
 
 /// What order-N said.
 pub(crate) struct Answer {
@@ -48,20 +50,15 @@ pub(crate) enum NoAnswer {
 impl Orders {
     /// `urls` are their addresses, by partition.
     pub(crate) fn new(urls: &[Uri]) -> anyhow::Result<Self> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
-        let submit = |url: &Uri| {
-            format!("{}submit-order", url)
+        let client = |url: &Uri| {
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
+            let url = format!("{url}submit-order")
                 .parse()
-                .context("could not make an address")
+                .context("could not make an address")?;
+            Ok((builder.build(BoundedConnector::new()), url))
         };
-        let urls = urls.iter().map(submit).collect::<anyhow::Result<_>>()?;
-        Ok(Self {
-            client: builder.build(BoundedConnector(connector)),
-            urls,
-        })
+        urls.iter().map(client).collect::<anyhow::Result<_>>().map(Self)
     }
 
     /// Posts an order to the service of its partition.
@@ -72,16 +69,17 @@ impl Orders {
         headers: HeaderMap,
     ) -> Result<Answer, NoAnswer> {
         let body = serde_json::to_vec(submission).map_err(|error| NoAnswer::NotSent(error.to_string()))?;
+        let (client, url) = &self.0[partition.index()];
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.urls[partition.index()].clone();
+        *request.uri_mut() = url.clone();
         *request.headers_mut() = headers;
         request.headers_mut().insert(
             header::CONTENT_TYPE,
             header::HeaderValue::from_static("application/json"),
         );
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| {
+            let response = client.request(request).await.map_err(|error| {
                 let sent = !error.is_connect();
                 let reason = format!("{:#}", anyhow::Error::from(error));
                 if sent {
@@ -108,7 +106,22 @@ impl Orders {
 
 /// Connects within a bound that includes the search for the address, which hyper's own does not.
 #[derive(Clone, Debug)]
-struct BoundedConnector(HttpConnector);
+struct BoundedConnector {
+    connector: HttpConnector,
+    permits: Arc<Semaphore>,
+}
+
+impl BoundedConnector {
+    fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        Self {
+            connector,
+            permits: Arc::new(Semaphore::new(CONNECTING)),
+        }
+    }
+}
 
 impl Service<Uri> for BoundedConnector {
     type Response = <HttpConnector as Service<Uri>>::Response;
@@ -116,22 +129,29 @@ impl Service<Uri> for BoundedConnector {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, io::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
-        self.0.poll_ready(context).map_err(io::Error::other)
+        self.connector.poll_ready(context).map_err(io::Error::other)
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
-        let connecting = self.0.call(url);
+        let (connecting, permits) = (self.connector.call(url), Arc::clone(&self.permits));
+        let connected = async move {
+            let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
+            // On a task of its own, so that the permit is kept for as long as the resolver's thread is.
+            let task = tokio::spawn(async move {
+                let connected = connecting.await;
+                drop(permit);
+                connected
+            });
+            task.await.map_err(io::Error::other)?.map_err(io::Error::other)
+        };
         Box::pin(async move {
-            let late = || {
+            let late = |_| {
                 io::Error::new(
                     io::ErrorKind::TimedOut,
                     format!("no connection within {CONNECT_TIMEOUT:?}"),
                 )
             };
-            timeout(CONNECT_TIMEOUT, connecting)
-                .await
-                .map_err(|_| late())?
-                .map_err(io::Error::other)
+            timeout(CONNECT_TIMEOUT, connected).await.map_err(late)?
         })
     }
 }
