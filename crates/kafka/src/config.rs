@@ -113,6 +113,9 @@ impl Config {
             ("reconnect.backoff.ms", "50"),
             ("reconnect.backoff.max.ms", "500"),
             ("retry.backoff.max.ms", "500"),
+            // Always reconnect, not only on demand: after a restart of the only broker a producer without queued records
+            // was seen to stay away for good, "connection already in progress" (librdkafka issue 4615 describes it).
+            ("enable.sparse.connections", "false"),
             ("socket.connection.setup.timeout.ms", "2000"),
             ("socket.keepalive.enable", "true"),
             ("socket.timeout.ms", &request_timeout),

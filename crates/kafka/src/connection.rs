@@ -107,7 +107,9 @@ impl ClientContext for Connection {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.down(reason),
             Some(code) => {
-                // "sasl_ssl://kafka:9093/bootstrap: SASL authentication error: …"
+                // "kafka:9092/1: Connect to … failed: Connection refused (after 0ms in state CONNECT, 62 identical …)":
+                // without its end it says the same each time.
+                let reason = reason.split(" (after ").next().unwrap_or(reason);
                 lock(&self.0.outage).reason = Some(reason.to_owned());
                 let credentials = matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
                 if credentials && self.is_news("credentials") {

@@ -17,6 +17,8 @@ use crate::Config;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often the cluster is asked while all is well: finds a topic that was deleted.
 const PROBE: Duration = Duration::from_secs(10);
+/// A client that has not reached a broker for this long is replaced: librdkafka's may have given up in silence.
+const RENEWAL: Duration = Duration::from_secs(15);
 /// How far the log is read back for the last order id: further than records that are no orders are likely to reach.
 const TAIL: i64 = 1000;
 
@@ -74,17 +76,32 @@ impl Broker {
     /// Holds the latch while the partition cannot be written to, and replaces a producer that is broken for good.
     pub(crate) async fn watch(self, shutdown: CancellationToken) {
         let mut probed = Instant::now();
+        let mut reached = Instant::now();
         while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
             let producer = Arc::clone(&self.producer.borrow());
-            if let Some(error) = producer.fatal_error() {
-                self.latch.hold(&format!("the producer is broken: {error}"));
+            let broken = producer
+                .fatal_error()
+                .map(|error| format!("the producer is broken: {error}"));
+            if broken.is_some() || reached.elapsed() > RENEWAL {
+                if let Some(reason) = broken {
+                    self.latch.hold(&reason);
+                }
+                reached = Instant::now();
                 match connect(&self.kafka, &self.name) {
-                    Ok(fresh) => drop(self.producer.send_replace(Arc::new(fresh))),
+                    Ok(fresh) => {
+                        let old = self.producer.send_replace(Arc::new(fresh));
+                        // Taking a client down blocks. A panic in it is logged, and changes nothing here.
+                        drop(producer);
+                        let _ = spawn_blocking(move || drop(old)).await;
+                    }
                     Err(error) => tracing::error!(service = self.name, error = format!("{error:#}")),
                 }
                 continue;
             }
             let doubtful = producer.is_disconnected() || self.latch.reason().is_some();
+            if !doubtful {
+                reached = Instant::now();
+            }
             if doubtful || probed.elapsed() > PROBE {
                 let partition = Partition::from(self.ordinal).id();
                 match spawn_blocking(move || producer.probe(partition)).await {

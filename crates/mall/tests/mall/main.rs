@@ -10,6 +10,7 @@ mod outage;
 mod poison;
 mod process;
 mod restart;
+mod secured;
 mod status;
 mod support;
 mod topics;
