@@ -224,7 +224,7 @@ impl Mall {
     ///
     /// # Errors
     /// When a service fails; then the others are stopped too.
-    pub async fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let outcome = tokio::select! {
             () = shutdown.cancelled() => self.stop(Instance::Gateway).await,
             ended = self.next_end() => match ended {

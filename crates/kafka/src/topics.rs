@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::connection::Connection;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How topics are created. What exists is not held to the replication.
@@ -191,6 +194,7 @@ pub async fn ensure(
         deadline: Instant::now() + config.wait,
         kafka,
         config,
+        said: Mutex::default(),
     };
     let found = admin.partitions(|_| None).await?;
     let mut reports = Vec::new();
@@ -238,6 +242,8 @@ struct Admin<'a> {
     deadline: Instant,
     kafka: &'a crate::Config,
     config: &'a Config,
+    /// What is waited for, as was said last.
+    said: Mutex<String>,
 }
 
 impl Admin<'_> {
@@ -270,7 +276,8 @@ impl Admin<'_> {
             if Instant::now() >= self.deadline {
                 return Err(error);
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.say(&self.connection.reason().unwrap_or_else(|| error.to_string()));
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -297,16 +304,32 @@ impl Admin<'_> {
         .set("cleanup.policy", topic.cleanup.policy())
         .set("retention.ms", "-1")
         .set("min.insync.replicas", &min_insync_replicas);
-        match self
-            .admin
-            .create_topics([&new], &Self::options())
-            .await
-            .map_err(refused)?
-            .pop()
-        {
-            // Somebody else was faster: as good.
-            Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(()),
-            Some(Err((_, code))) => Err(refused(KafkaError::AdminOp(code))),
+        loop {
+            match self
+                .admin
+                .create_topics([&new], &Self::options())
+                .await
+                .map_err(refused)?
+                .pop()
+            {
+                // Somebody else was faster: as good.
+                Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => return Ok(()),
+                // Not enough brokers have come up yet for so many copies.
+                Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) if Instant::now() < self.deadline => {
+                    self.say(&format!("fewer than {} brokers are up", self.config.replication_factor));
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Some(Err((_, code))) => return Err(refused(KafkaError::AdminOp(code))),
+            }
+        }
+    }
+
+    /// Tells what is waited for, when it is something else than before.
+    fn say(&self, reason: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != reason {
+            reason.clone_into(&mut said);
+            tracing::warn!(reason, seconds = self.config.wait.as_secs(), "waiting");
         }
     }
 

@@ -162,9 +162,11 @@ where
         Ok(ordinal) => serve(&config.clone(), format!("{name}-{ordinal}"), |context| {
             run(ordinal, config, context)
         }),
+        #[expect(clippy::print_stderr, reason = "what is wrong before there is a log")]
         Err(error) => {
-            telemetry::init(&config.log);
-            tracing::error!(%error, "cannot tell which replica this is: name the host {name}-N, or set MALL_ORDINAL=N");
+            eprintln!(
+                "mall: cannot tell which replica this is: name the host {name}-N, or set MALL_ORDINAL=N: {error}"
+            );
             ExitCode::from(service::USAGE_ERROR)
         }
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Config;
 
 /// How often the state of the client is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(500);
 /// How often the cluster is asked while all is well: finds a topic that was deleted.
 const PROBE: Duration = Duration::from_secs(10);
 /// A client that has not reached a broker for this long is replaced: librdkafka's may have given up in silence.

@@ -11,6 +11,11 @@ use crate::metrics::Metrics;
 
 /// The most orders in one batch: bounds how long an order that just missed one waits.
 const BATCH: usize = 1000;
+/// A batch of this many says that there are many clients: then the next one is not sent before [`CYCLE`] is over, so
+/// that it holds more. A request, its answer and the threads that they wake cost as much as the orders in it.
+const BUSY: usize = 4;
+/// The least time from one batch to the next while there are many clients.
+const CYCLE: Duration = Duration::from_millis(2);
 /// An order that has waited for its batch this long is given up before it is written: the broker does not answer, and
 /// the client must have its own answer within 6 s.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -79,9 +84,13 @@ impl Writer {
                 .drain(..)
                 .filter_map(|job| self.send(&producer, &mut ids, job))
                 .collect();
+            let (busy, cycle) = (sent.len() >= BUSY, Instant::now() + CYCLE);
             for (order, reply, delivery) in sent {
                 let outcome = delivery.await;
                 self.settle(order, reply, outcome);
+            }
+            if busy {
+                tokio::time::sleep_until(cycle.into()).await;
             }
         }
         let producer = Arc::clone(&self.producer.borrow());

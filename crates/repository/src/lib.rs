@@ -59,8 +59,8 @@ impl Default for Settings {
             // Kafka's own test of transactions has 750 records in each.
             batch_orders: const { NonZeroU32::new(1000).unwrap() },
             // A transaction costs the same for one record and for a hundred, about 4 ms of a broker's and a client's
-            // time; with this an order is still visible within 25 ms.
-            batch_interval: Duration::from_millis(15),
+            // time; with this an order of a hundred a second is still visible within 25 ms.
+            batch_interval: Duration::from_millis(20),
             // Ten minutes at the highest rate that was measured: as long as a client may repeat an order.
             duplicate_window: const { NonZeroU32::new(2_000_000).unwrap() },
             on_lost_position: OnLostPosition::Refuse,

@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_util::{FutureExt, StreamExt};
 use poem::http::{HeaderValue, Method, StatusCode, header};
-use poem::listener::TcpAcceptor;
 use poem::web::Data;
 use poem::{Body, Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route, Server, handler};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
+use crate::idle::IdleAcceptor;
 use crate::{Context, Problem, Readiness};
 
 /// The largest body that is accepted: an order is 200 bytes.
@@ -27,8 +27,6 @@ const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(5);
 /// Requests in flight have this long to finish after the service is asked to stop: as long as the longest may take.
 const DRAIN: Duration = Duration::from_secs(7);
-/// A connection without traffic is closed after this; clients of ours close theirs earlier.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 const REQUEST_ID: &str = "x-request-id";
 /// The request id that is accepted from outside, in bytes.
@@ -88,9 +86,7 @@ pub async fn serve(context: Context, about: &'static str, routes: Route) -> anyh
     tracing::info!(service = name, %address, "listening");
     // Without a latch of its own, a service is ready when it listens.
     readiness.latch("starting").release();
-    let acceptor = TcpAcceptor::from_tokio(listener).context("could not use the listening socket")?;
-    Server::new_with_acceptor(acceptor)
-        .idle_timeout(IDLE_TIMEOUT)
+    Server::new_with_acceptor(IdleAcceptor(listener))
         .run_with_graceful_shutdown(app, shutdown.cancelled_owned(), Some(DRAIN))
         .await
         .context("the HTTP server failed")

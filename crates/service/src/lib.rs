@@ -6,6 +6,7 @@
 pub mod config;
 mod context;
 pub mod http;
+mod idle;
 mod problem;
 mod process;
 mod readiness;

@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::telemetry;
+
 /// The exit code for a command line or configuration that cannot be used (`EX_USAGE` of sysexits).
 pub const USAGE_ERROR: u8 = 64;
 /// The exit code for a failure that a later start may not meet (`EX_TEMPFAIL` of sysexits).
@@ -30,11 +32,18 @@ where
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "could not start the runtime");
+            telemetry::flush();
             return ExitCode::FAILURE;
         }
     };
     let outcome = runtime.block_on(until_stopped(grace_period, body));
     runtime.shutdown_timeout(LAST_MOMENT);
+    let code = report(outcome);
+    telemetry::flush();
+    code
+}
+
+fn report(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => {
             tracing::info!("stopped");

@@ -1,9 +1,13 @@
 //! Logs: one line per event on stdout.
 
+mod lines;
+
 use std::io::IsTerminal;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+
+pub(crate) use self::lines::flush;
 
 /// How logs look and what is in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +66,10 @@ pub fn init(config: &Config) {
         Format::Json => true,
         Format::Text => false,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(lines::writer());
     // An error means that there is a subscriber already.
     let _ = if json {
         builder

@@ -28,7 +28,7 @@ async fn nine_orders_reach_their_regions_and_are_shipped_and_counted_once() {
         }
     }
     let statistics = stage.settled(9).await;
-    stage.verify(&acknowledged).await;
+    stage.verify(&acknowledged, 0).await;
     let total = json!({"orders": 9, "money": money, "shipped": 9, "duplicates": 0, "rejected": 0, "waiting": 0});
     assert_eq!(statistics["total"], total);
     assert_eq!(statistics["offsets"]["order"], json!([3, 3, 3]));

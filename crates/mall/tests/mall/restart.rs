@@ -11,27 +11,29 @@ use tokio::task::JoinSet;
 use crate::support::{PATIENCE, Stage, append, eventually, partition, read};
 
 /// Orders that are taken until it is told to stop. Every answer is one of the status table.
-async fn keep_ordering(stage: &Stage, stop: &Arc<AtomicBool>) -> JoinSet<[Vec<String>; 3]> {
+async fn keep_ordering(stage: &Stage, stop: &Arc<AtomicBool>) -> JoinSet<([Vec<String>; 3], usize)> {
     let mut clients = JoinSet::new();
     for first in 0..4 {
         let (client, gateway, stop) = (stage.client.clone(), stage.gateway(), Arc::clone(stop));
         clients.spawn(async move {
-            let mut acknowledged = [const { Vec::new() }; 3];
+            let (mut acknowledged, mut unknown) = ([const { Vec::new() }; 3], 0);
             let mut number: u16 = first;
             while !stop.load(Ordering::Relaxed) {
                 number = (number + 1) % 3;
                 // While the gateway restarts there is no reply at all.
                 let Ok(reply) = client.try_order(gateway, number).await else {
+                    unknown += 1;
                     tokio::task::yield_now().await;
                     continue;
                 };
                 match reply.status {
                     StatusCode::OK => acknowledged[usize::from(number)].push(reply.order_id()),
                     StatusCode::SERVICE_UNAVAILABLE => {}
+                    StatusCode::GATEWAY_TIMEOUT => unknown += 1,
                     status => panic!("{status}: {}", reply.text),
                 }
             }
-            acknowledged
+            (acknowledged, unknown)
         });
     }
     clients
@@ -64,15 +66,17 @@ async fn a_restart_in_the_middle_loses_nothing_and_ships_nothing_twice(#[case] i
     let before = stage.statistics().await["total"]["orders"].as_u64().expect("a number");
     counted(&stage, before + 30).await;
     stop.store(true, Ordering::Relaxed);
-    let mut acknowledged = [const { Vec::new() }; 3];
+    let (mut acknowledged, mut unknown) = ([const { Vec::new() }; 3], 0);
     while let Some(ended) = clients.join_next().await {
-        for (all, some) in acknowledged.iter_mut().zip(ended.expect("no panic")) {
-            all.extend(some);
-        }
+        let (ids, more) = ended.expect("no panic");
+        unknown += more;
+        acknowledged
+            .iter_mut()
+            .zip(ids)
+            .for_each(|(all, some)| all.extend(some));
     }
-    let orders = acknowledged.iter().map(Vec::len).sum::<usize>();
-    stage.settled(orders as u64).await;
-    stage.verify(&acknowledged).await;
+    stage.settled(stage.orders().await).await;
+    stage.verify(&acknowledged, unknown).await;
     stage.close().await;
 }
 
