@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Builds the image, starts the mall, waits until all of it is healthy; says what is wrong where it does not become so.
+set -euo pipefail
+# shellcheck source=.just/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+limit=120 # seconds from the first container to the last one healthy
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+quote() { sed "s/^/   $dim│$plain /"; }
+
+# On a terminal: the line that is being written, always in the same place, so that a long wait is not a silent one.
+last_line() {
+  local line
+  while IFS= read -r line; do
+    [[ ! -t 1 ]] || printf '\r\e[K  %s' "${line:0:columns-4}"
+  done
+  [[ ! -t 1 ]] || printf '\r\e[K'
+}
+
+# likely_cause SERVICE EXIT-CODE OUT-OF-MEMORY LOG: for what people have run into.
+likely_cause() {
+  if [[ $3 == true || $2 == 137 ]]; then
+    hint "It was killed, most likely for want of memory: give Docker 3 GB or more (just doctor)."
+    return
+  fi
+  case $4 in
+    *InconsistentClusterId*) hint "ZooKeeper is new and Kafka's data is old: just down && just up" ;;
+    *NodeExists*) hint "Its predecessor's ZooKeeper session still lives; it comes back by itself within 10 s." ;;
+    *SIGILL*) hint "An old Java on a new Mac: JAVA_TOOL_OPTIONS=-XX:UseSVE=0 just up" ;;
+    *"exec format error"*) hint "The image is for another processor: docker image rm ${IMAGE:-mall:dev}, then just up." ;;
+    *) case $1/$2 in
+      */64) hint "A setting is wrong, see above. Settings come from compose.yaml and from the file .env." ;;
+      topics/1) hint "The topics are not as the settings want them. A clean cluster: just down && just up" ;;
+      */75) hint "Another process has the same name: is a second mall running on this Kafka?" ;;
+      *) hint "More: docker compose logs $1" ;;
+    esac ;;
+  esac
+}
+
+# explain CONTAINERS: names every one that is not well, with the end of its log.
+explain() {
+  local service id state health restarts code memory lines found=
+  while IFS='|' read -r service id state health restarts code memory; do
+    case $state/$health/$code/$restarts in
+      created/* | running/healthy/* | running/starting/*/0) continue ;; # well, or they wait for another one
+      exited/*/0/*) [[ $service != topics ]] || continue ;;
+    esac
+    found=1
+    case $state in
+      running) bad "$service is $health (restarts: $restarts)." ;;
+      *) bad "$service has ended with exit code $code (restarts: $restarts)." ;;
+    esac
+    lines=$(docker logs --tail 8 "$id" 2>&1 | cut -c1-300)
+    if [[ $state/$health == running/unhealthy ]]; then
+      lines+=$'\n'"health check: $(docker inspect -f '{{with .State.Health}}{{range .Log}}{{.Output}}{{end}}{{end}}' "$id" | tail -1 | cut -c1-300)"
+    fi
+    quote <<<"$lines"
+    likely_cause "$service" "$code" "$memory" "$lines"
+  done <<<"$1"
+  if [[ -z $found ]]; then
+    grep -iE 'error|cannot|failed|invalid' "$log" | tail -3 | sed 's/^/   /' || true
+    case $(<"$log") in
+      *"address already in use"* | *"port is already allocated"* | *"orts are not available"*)
+        hint "A port is taken: end the program that holds it, or set GATEWAY_PORT, STATISTICS_PORT, KAFKA_PORT or ZOOKEEPER_PORT." ;;
+      *"no space left"*) hint "The disk is full: docker system df, docker builder prune" ;;
+      *) hint "Not ready after $limit s. just status shows what is missing; docker compose logs says why." ;;
+    esac
+  fi
+  hint "Clean up: just down"
+}
+
+need_docker
+docker compose config -q || fail "compose.yaml cannot be read, see above." "Check the file .env and the variables of .env.example."
+need_ports
+
+for service in zookeeper kafka; do
+  image=$(docker compose config --images "$service" | grep "$service")
+  docker image inspect "$image" >/dev/null 2>&1 && continue
+  printf 'Downloading %s …\n' "$image"
+  docker compose pull "$service" || fail "Could not download $image." \
+    "Is the registry in reach (network, proxy)? A mirror can be set: REGISTRY=mirror.example/ just up"
+done
+
+REVISION=$(git rev-parse --short HEAD 2>/dev/null || true)
+export REVISION
+printf 'Building %s (minutes the first time, then seconds) …\n' "${IMAGE:-mall:dev}"
+if ! docker compose build topics 2>&1 | tee "$log" | last_line; then
+  tail -25 "$log" | quote
+  case $(<"$log") in
+    *"no such host"* | *"i/o timeout"* | *"failed to resolve"* | *"pull access denied"*)
+      fail "The image could not be built: a base image is out of reach." "A mirror can be set: REGISTRY=… and RUNTIME=…, see .env.example." ;;
+    *"Could not resolve host"* | *"spurious network error"* | *"Temporary failure resolving"*)
+      fail "The image could not be built: the build has no network." "Behind a proxy, set it in ~/.docker/config.json." ;;
+    *"no space left"*) fail "The image could not be built: the disk is full." "docker system df, docker builder prune" ;;
+    *) fail "The image could not be built, see above." "All of it: docker compose build --progress plain" ;;
+  esac
+fi
+
+started=$SECONDS
+printf 'Starting …\n'
+docker compose up -d --no-build --remove-orphans --wait --wait-timeout "$limit" >"$log" 2>&1 &
+pid=$!
+trap 'rm -f "$log"; kill "$pid" 2>/dev/null || true' EXIT
+said='' seen=''
+while kill -0 "$pid" 2>/dev/null; do
+  waiting='' broken='' seen=$(containers)
+  while IFS='|' read -r service _ state health restarts code _; do
+    [[ -n $service ]] || continue # there is no container yet
+    case $state/$health in created/* | running/healthy | exited/) ;; *) waiting+=" $service" ;; esac
+    # A wrong setting does not become right, and what has died three times will die again.
+    [[ $code != 64 && ($restarts -lt 3 || $state != restarting) ]] || broken=$service
+  done <<<"$seen"
+  if [[ -n $broken ]]; then
+    kill "$pid" 2>/dev/null || true
+    break
+  fi
+  if [[ $waiting != "$said" && -n $waiting ]]; then
+    printf '  %s%2d s  waiting for%s%s\n' "$dim" $((SECONDS - started)) "$waiting" "$plain"
+    said=$waiting
+  fi
+  sleep 1
+done
+if ! wait "$pid"; then
+  [[ -n $broken ]] || seen=$(containers)
+  explain "$seen"
+  exit 1
+fi
+
+gateway=$(address gateway) statistics=$(address statistics) kafka=$(address kafka 9092)
+ok "The mall is open, after $((SECONDS - started)) s."
+cat <<END
+
+  Dashboard  http://$statistics
+  Gateway    http://$gateway    curl -d partition=1 http://$gateway/submit-order
+  Kafka      localhost:${kafka##*:}            kcat -b localhost:${kafka##*:} -C -t order -e
+
+  ${bold}Next${plain}: just test            three orders to each region, followed through every log
+        just kill order-1    then just order 0, just order 1, just revive order-1
+        just status          what runs, and how it is
+        just down            the end; the next start is a clean cluster
+END
