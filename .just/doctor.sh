@@ -17,7 +17,7 @@ if docker buildx version >/dev/null 2>&1; then ok "buildx"; else problem "There 
 memory=$(docker info -f '{{.MemTotal}}')
 memory=$((memory / 1000000))
 if ((memory >= 3000)); then
-  ok "memory for Docker: $((memory / 1000)).$((memory % 1000 / 100)) GB (the mall takes 0.6 GB, the build 2 GB)"
+  ok "memory for Docker: $((memory / 1000)).$((memory % 1000 / 100)) GB (the mall takes 0.4 GB, the build 2 GB)"
 else
   problem "Docker has $memory MB of memory, 3000 are needed." "Docker Desktop: Settings, Resources, Memory."
 fi

@@ -106,6 +106,8 @@ impl ClientContext for Connection {
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.down(reason),
+            // Comes this way too, and is no error.
+            Some(RDKafkaErrorCode::PartitionEOF) => {}
             Some(code) => {
                 // "kafka:9092/1: Connect to … failed: Connection refused (after 0ms in state CONNECT, 62 identical …)":
                 // without its end it says the same each time.

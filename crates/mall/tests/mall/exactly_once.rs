@@ -110,6 +110,16 @@ async fn an_aborted_transaction_is_tried_again_and_leaves_no_trace() {
     assert!(reply.status.is_success(), "{}", reply.text);
 }
 
+/// Whether the broker answers for the partition under test.
+async fn answers(kafka: &kafka::Config) -> bool {
+    let kafka = kafka.clone();
+    let ask = move || {
+        let reader = kafka::Reader::new(&kafka, "test", "test", "shipment").expect("a reader");
+        reader.watermarks(i32::from(NUMBER)).is_ok()
+    };
+    tokio::task::spawn_blocking(ask).await.expect("no panic")
+}
+
 async fn set_max_message_bytes(kafka: &kafka::Config, bytes: &str) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", &kafka.bootstrap_servers)
@@ -154,11 +164,7 @@ async fn a_broker_that_is_killed_in_the_middle_of_transactions_loses_and_repeats
         docker(&["kill", "--signal", "KILL"]);
         docker(&["start"]);
         // A broker that finds its own registration in ZooKeeper exits, and its restart policy starts it again.
-        eventually("it is noticed", async || {
-            let reply = crate::support::Client::new().get(address, "/ready").await;
-            !reply.status.is_success()
-        })
-        .await;
+        eventually("the broker is back", async || answers(&kafka).await).await;
         repository.ready(address).await;
     }
     let written = load.stop().await;
