@@ -15,6 +15,8 @@ use crate::{Config, Record};
 
 /// One attempt to take over the transactional id; then `stop` is looked at, and it is tried again.
 const INIT_ATTEMPT: Duration = Duration::from_secs(3);
+/// More events than librdkafka has in such an attempt.
+const EVENTS: usize = 64;
 /// Records of a batch are delivered or have failed after `message.timeout.ms`; this is a bound beyond that.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -73,8 +75,8 @@ impl Writer {
                 Ok(()) => return Ok(writer),
                 Err(_) if stop.is_cancelled() => return Err(WriteError::Stopped),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() => {
-                    // Serves the log and error events: they hold the reason.
-                    writer.producer.poll(Duration::ZERO);
+                    // Serves the log and error events of the attempt, one by one: they hold the reason.
+                    (0..EVENTS).for_each(|_| writer.producer.poll(Duration::ZERO));
                     let reason = writer.producer.context().connection.reason();
                     waiting(&reason.unwrap_or_else(|| error.to_string()));
                 }

@@ -70,11 +70,11 @@ async fn a_wrong_password_and_an_unknown_ca_are_told_in_the_log_and_at_ready() {
                 })
             })
             .await;
-            let printed = child.printed().to_lowercase();
-            assert!(
-                printed.contains("kafka refuses the connection") && printed.contains(reason),
-                "{printed}"
-            );
+            eventually("the log says so too", async || {
+                let printed = child.printed().to_lowercase();
+                printed.contains("kafka refuses the connection") && printed.contains(reason)
+            })
+            .await;
         }
     }
 }
