@@ -17,6 +17,8 @@ use crate::{Config, Record};
 const INIT_ATTEMPT: Duration = Duration::from_secs(3);
 /// More events than librdkafka has in such an attempt.
 const EVENTS: usize = 64;
+/// rdkafka's `poll` takes all of its time, also when the deliveries have come: with 100 ms so did each transaction.
+const DELIVERY_POLL: Duration = Duration::from_millis(1);
 /// Records of a batch are delivered or have failed after `message.timeout.ms`; this is a bound beyond that.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -141,7 +143,7 @@ impl Writer {
     fn wait_for_deliveries(&self) {
         let deadline = Instant::now() + DELIVERY_PATIENCE;
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.producer.poll(Duration::from_millis(100));
+            self.producer.poll(DELIVERY_POLL);
         }
     }
 

@@ -18,6 +18,10 @@ use crate::{Config, Settings};
 const POLL: Duration = Duration::from_millis(100);
 /// Between attempts to go on after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
+/// A batch of this many says that there is a crowd: then the next one gathers five times as long, because a transaction
+/// costs milliseconds of processor time however few orders are in it, and in a crowd others wait for that.
+const BUSY: usize = 16;
+const BUSY_FACTOR: u32 = 5;
 /// How often the broker is asked for the lag.
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -181,7 +185,13 @@ impl Warehouse {
         self.orders.assign([(self.partition.id(), done.position)])?;
         self.latch.release();
         let mut last = Instant::now();
-        while let Some(parcels) = self.next_batch(&mut done, last + batch_interval)? {
+        let mut interval = batch_interval;
+        while let Some(parcels) = self.next_batch(&mut done, last + interval)? {
+            interval = if parcels.len() < BUSY {
+                batch_interval
+            } else {
+                BUSY_FACTOR * batch_interval
+            };
             let packed_at = Timestamp::now();
             self.wait(handling_time);
             if self.shutdown.is_cancelled() {
