@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use rstest::rstest;
 use tokio::task::JoinSet;
 
-use crate::support::{PATIENCE, Stage, append, eventually, partition, read};
+use crate::support::{Stage, append, eventually, partition, read};
 
 /// Orders that are taken until it is told to stop. Every answer is one of the status table.
 async fn keep_ordering(stage: &Stage, stop: &Arc<AtomicBool>) -> JoinSet<([Vec<String>; 3], usize)> {
@@ -59,9 +59,7 @@ async fn a_restart_in_the_middle_loses_nothing_and_ships_nothing_twice(#[case] i
     let mut clients = keep_ordering(&stage, &stop).await;
     counted(&stage, 30).await;
     for instance in instances {
-        stage.mall.stop(*instance).await.expect("stopped");
-        stage.mall.start(*instance).await.expect("started");
-        stage.mall.ready(PATIENCE).await.expect("ready");
+        stage.restart(*instance).await;
     }
     let before = stage.statistics().await["total"]["orders"].as_u64().expect("a number");
     counted(&stage, before + 30).await;
@@ -92,9 +90,7 @@ async fn ids_grow_over_a_restart_even_behind_records_that_are_no_orders() {
         .expect("a number");
     append(&stage.kafka, 1, &[(Some("not an id"), &b"poison"[..]); 20]).await;
     let instance = Instance::Order(partition(1));
-    stage.mall.stop(instance).await.expect("stopped");
-    stage.mall.start(instance).await.expect("started");
-    stage.mall.ready(PATIENCE).await.expect("ready");
+    stage.restart(instance).await;
     let after: u64 = stage
         .client
         .order(stage.gateway(), 1)
@@ -114,9 +110,7 @@ async fn an_id_from_the_future_is_not_overtaken_but_refused() {
     let future = format!("{}", ((1_u64 << 41) - 1) << 22 | 1 << 12);
     append(&stage.kafka, 1, &[(Some(&future), b"poison")]).await;
     let instance = Instance::Order(partition(1));
-    stage.mall.stop(instance).await.expect("stopped");
-    stage.mall.start(instance).await.expect("started");
-    stage.mall.ready(PATIENCE).await.expect("ready");
+    stage.restart(instance).await;
     let reply = stage.client.order(stage.gateway(), 1).await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(reply.text.contains("behind the last order id"), "{}", reply.text);

@@ -124,6 +124,13 @@ impl Stage {
         self.statistics().await
     }
 
+    /// Stops a service, starts it again, and waits until all are ready.
+    pub(crate) async fn restart(&mut self, instance: Instance) {
+        self.mall.stop(instance).await.expect("stopped");
+        self.mall.start(instance).await.expect("started");
+        self.mall.ready(PATIENCE).await.expect("ready");
+    }
+
     /// How many records there are in topic `order`.
     pub(crate) async fn orders(&self) -> u64 {
         let mut orders = 0;
