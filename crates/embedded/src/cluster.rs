@@ -1,9 +1,15 @@
 //! A broker that lives in this process.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use domain::Replicas;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+
+/// librdkafka's mock broker empties its wake-up pipe after it has answered: it misses a request that comes in between,
+/// until it looks by itself a second later.
+const SETTLE: Duration = Duration::from_millis(5);
 
 /// librdkafka's mock broker: real TCP on loopback, a port of the kernel's choice, nothing kept after the process ends.
 ///
@@ -23,6 +29,7 @@ impl Cluster {
         for topic in ["order", "shipment"] {
             mock.create_topic(topic, i32::from(replicas.get()), 1)
                 .with_context(|| format!("could not create topic {topic}"))?;
+            std::thread::sleep(SETTLE);
         }
         Ok(Self { mock })
     }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use serde::{Deserialize, Serialize};
 
 use crate::Properties;
@@ -131,6 +132,10 @@ impl Config {
             .chain(self.properties.iter())
         {
             config.set(name, value);
+        }
+        if config.get("debug").is_some() {
+            // The crate sets its own level after this property, and would hide what was asked for.
+            config.set_log_level(RDKafkaLogLevel::Debug);
         }
         config
     }

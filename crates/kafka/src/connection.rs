@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -82,6 +82,21 @@ impl Connection {
         }
         news
     }
+}
+
+/// Waits until a broker is connected, for at most twice the `timeout`.
+///
+/// What librdkafka is asked before that it puts off by up to a second, and looks at its own timers; a request for
+/// metadata goes out at once when there is a connection. Twice, because the answer to the first replaces the connection
+/// to a bootstrap server with one to the broker itself. Of all topics: asking for one by name could create it.
+///
+/// # Errors
+/// When no broker answers in time.
+pub(crate) fn meet<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Result<(), KafkaError> {
+    for _ in 0..2 {
+        client.fetch_metadata(None, timeout)?;
+    }
+    Ok(())
 }
 
 /// A panic while the lock was held left nothing half done.

@@ -13,7 +13,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
-use crate::connection::Connection;
+use crate::connection::{Connection, meet};
 
 /// A question to the broker.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -241,9 +241,8 @@ impl Reader {
     /// # Errors
     /// When the broker does not answer, or has no such partition.
     pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ReadError> {
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
+        let (low, high) = meet(self.consumer.client(), ASK_TIMEOUT)
+            .and_then(|()| self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT))
             .map_err(self.error("ask for the offsets"))?;
         self.connection.up();
         Ok(Watermarks { low, high })

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use rdkafka::util::Timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, meet};
 use crate::{Config, Record};
 
 /// One attempt to take over the transactional id; then `stop` is looked at, and it is tried again.
@@ -73,12 +73,14 @@ impl Writer {
             topic: config.name(topic),
         };
         loop {
-            match writer.producer.init_transactions(INIT_ATTEMPT) {
+            let attempt = meet(writer.producer.client(), INIT_ATTEMPT)
+                .and_then(|()| writer.producer.init_transactions(INIT_ATTEMPT));
+            // Serves the log and error events of the attempt, one by one: they hold the reason.
+            (0..EVENTS).for_each(|_| writer.producer.poll(Duration::ZERO));
+            match attempt {
                 Ok(()) => return Ok(writer),
                 Err(_) if stop.is_cancelled() => return Err(WriteError::Stopped),
-                Err(KafkaError::Transaction(error)) if error.is_retriable() => {
-                    // Serves the log and error events of the attempt, one by one: they hold the reason.
-                    (0..EVENTS).for_each(|_| writer.producer.poll(Duration::ZERO));
+                Err(error) if may_pass(&error) => {
                     let reason = writer.producer.context().connection.reason();
                     waiting(&reason.unwrap_or_else(|| error.to_string()));
                 }
@@ -165,6 +167,15 @@ impl Writer {
 
     fn deliveries(&self) -> &Deliveries {
         self.producer.context()
+    }
+}
+
+/// Whether taking over may succeed when it is tried again.
+fn may_pass(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::MetadataFetch(_) => true,
+        KafkaError::Transaction(error) => error.is_retriable(),
+        _ => false,
     }
 }
 

