@@ -1,21 +1,15 @@
 //! Creates topics, and holds existing ones to what they should be. Running it again changes nothing.
 
+mod admin;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::Client;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use serde::{Deserialize, Serialize};
 
-use crate::connection::Connection;
-
-const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(200);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+use self::admin::Admin;
 
 /// How topics are created. What exists is not held to the replication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +151,9 @@ pub enum TopicsError {
         /// For how long.
         waited: Duration,
     },
+    /// librdkafka does not accept the configuration.
+    #[error("could not make a client: {0}")]
+    Client(KafkaError),
     /// The broker refused.
     #[error("could not {action} topic {topic:?}: {source}")]
     Refused {
@@ -179,23 +176,7 @@ pub async fn ensure(
     topics: &[Topic],
     growth: Growth,
 ) -> Result<Vec<Report>, TopicsError> {
-    let connection = Connection::new("topics");
-    let admin: AdminClient<Connection> = kafka
-        .admin()
-        .create_with_context(connection.clone())
-        .map_err(|source| TopicsError::Refused {
-            action: "connect for",
-            topic: topics.first().map_or_else(String::new, |topic| kafka.name(topic.name)),
-            source,
-        })?;
-    let admin = Admin {
-        admin: std::sync::Arc::new(admin),
-        connection,
-        deadline: Instant::now() + config.wait,
-        kafka,
-        config,
-        said: Mutex::default(),
-    };
+    let admin = Admin::connect(kafka, config)?;
     let found = admin.partitions(|_| None).await?;
     let mut reports = Vec::new();
     for topic in topics {
@@ -231,184 +212,4 @@ pub async fn ensure(
         })
         .await?;
     Ok(reports)
-}
-
-/// For each topic its partitions, and whether they have a leader.
-type Partitions = BTreeMap<String, BTreeMap<i32, bool>>;
-
-struct Admin<'a> {
-    admin: std::sync::Arc<AdminClient<Connection>>,
-    connection: Connection,
-    deadline: Instant,
-    kafka: &'a crate::Config,
-    config: &'a Config,
-    /// What is waited for, as was said last.
-    said: Mutex<String>,
-}
-
-impl Admin<'_> {
-    fn options() -> AdminOptions {
-        AdminOptions::new()
-            .request_timeout(Some(OPERATION_TIMEOUT))
-            .operation_timeout(Some(OPERATION_TIMEOUT))
-    }
-
-    /// Asks until the cluster answers and `lacking` finds nothing, or the time is over.
-    async fn partitions(
-        &self,
-        lacking: impl Fn(&Partitions) -> Option<(String, i32)>,
-    ) -> Result<Partitions, TopicsError> {
-        loop {
-            let admin = std::sync::Arc::clone(&self.admin);
-            let asked = tokio::task::spawn_blocking(move || metadata(admin.inner())).await;
-            let error = match asked {
-                Ok(Ok(partitions)) => match lacking(&partitions) {
-                    None => return Ok(partitions),
-                    Some((topic, partition)) => TopicsError::NoLeader {
-                        topic,
-                        partition,
-                        waited: self.config.wait,
-                    },
-                },
-                Ok(Err(error)) => self.out_of_reach(error.to_string()),
-                Err(panicked) => self.out_of_reach(panicked.to_string()),
-            };
-            if Instant::now() >= self.deadline {
-                return Err(error);
-            }
-            self.say(&self.connection.reason().unwrap_or_else(|| error.to_string()));
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    fn out_of_reach(&self, error: String) -> TopicsError {
-        TopicsError::OutOfReach {
-            servers: self.kafka.bootstrap_servers.clone(),
-            waited: self.config.wait,
-            reason: self.connection.reason().unwrap_or(error),
-        }
-    }
-
-    async fn create(&self, name: &str, topic: &Topic) -> Result<(), TopicsError> {
-        let refused = |source| TopicsError::Refused {
-            action: "create",
-            topic: name.to_owned(),
-            source,
-        };
-        let min_insync_replicas = self.config.min_insync_replicas.to_string();
-        let new = NewTopic::new(
-            name,
-            count(topic.partitions),
-            TopicReplication::Fixed(self.config.replication_factor),
-        )
-        .set("cleanup.policy", topic.cleanup.policy())
-        .set("retention.ms", "-1")
-        .set("min.insync.replicas", &min_insync_replicas);
-        loop {
-            match self
-                .admin
-                .create_topics([&new], &Self::options())
-                .await
-                .map_err(refused)?
-                .pop()
-            {
-                // Somebody else was faster: as good.
-                Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => return Ok(()),
-                // Not enough brokers have come up yet for so many copies.
-                Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) if Instant::now() < self.deadline => {
-                    self.say(&format!("fewer than {} brokers are up", self.config.replication_factor));
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Some(Err((_, code))) => return Err(refused(KafkaError::AdminOp(code))),
-            }
-        }
-    }
-
-    /// Tells what is waited for, when it is something else than before.
-    fn say(&self, reason: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if *said != reason {
-            reason.clone_into(&mut said);
-            tracing::warn!(reason, seconds = self.config.wait.as_secs(), "waiting");
-        }
-    }
-
-    async fn verify_cleanup(&self, name: &str, expected: Cleanup) -> Result<(), TopicsError> {
-        let refused = |source| TopicsError::Refused {
-            action: "describe",
-            topic: name.to_owned(),
-            source,
-        };
-        let mut described = self
-            .admin
-            .describe_configs([&ResourceSpecifier::Topic(name)], &Self::options())
-            .await
-            .map_err(refused)?;
-        let described = match described.pop() {
-            Some(Ok(described)) => described,
-            Some(Err(code)) => return Err(refused(KafkaError::AdminOp(code))),
-            None => return Ok(()),
-        };
-        match described.get("cleanup.policy").and_then(|entry| entry.value.as_deref()) {
-            Some(found) if found != expected.policy() => Err(TopicsError::CleanupPolicy {
-                topic: name.to_owned(),
-                expected: expected.policy(),
-                found: found.to_owned(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    async fn grow(&self, name: &str, found: usize, expected: usize, growth: Growth) -> Result<(), TopicsError> {
-        let topic = name.to_owned();
-        let advice = if found > expected {
-            "partitions cannot be taken away: set MALL_REPLICAS to what was found, or delete the topic and its records"
-        } else if growth == Growth::Refused {
-            "run mall topics --grow to add the missing ones, or set MALL_REPLICAS to what was found"
-        } else {
-            let refused = |source| TopicsError::Refused {
-                action: "grow",
-                topic: name.to_owned(),
-                source,
-            };
-            let grown = NewPartitions::new(name, expected);
-            return match self
-                .admin
-                .create_partitions([&grown], &Self::options())
-                .await
-                .map_err(refused)?
-                .pop()
-            {
-                Some(Err((_, code))) => Err(refused(KafkaError::AdminOp(code))),
-                Some(Ok(_)) | None => Ok(()),
-            };
-        };
-        Err(TopicsError::Partitions {
-            topic,
-            expected,
-            found,
-            advice,
-        })
-    }
-}
-
-fn count(partitions: usize) -> i32 {
-    i32::try_from(partitions).unwrap_or(i32::MAX)
-}
-
-fn metadata(client: &Client<Connection>) -> Result<Partitions, KafkaError> {
-    // Serves the log and error events of this client: they hold the reason when there is no answer.
-    let metadata = client.fetch_metadata(None, METADATA_TIMEOUT)?;
-    let leaders = |topic: &rdkafka::metadata::MetadataTopic| {
-        topic
-            .partitions()
-            .iter()
-            .map(|partition| (partition.id(), partition.leader() >= 0))
-            .collect()
-    };
-    Ok(metadata
-        .topics()
-        .iter()
-        .map(|topic| (topic.name().to_owned(), leaders(topic)))
-        .collect())
 }

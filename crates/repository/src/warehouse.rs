@@ -209,19 +209,18 @@ impl Warehouse {
         Ok(Interruption::Stopped)
     }
 
-    /// Waits for orders. The first one of a quiet time is a batch of its own; otherwise what comes until `ripe` is
+    /// Waits for orders. The first ones of a quiet time are a batch of their own; otherwise what comes until `ripe` is
     /// in it, up to the limit. `None` when asked to stop.
     fn next_batch(&self, done: &mut Done, ripe: Instant) -> Result<Option<Vec<Parcel>>, ReadError> {
         let limit = self.config.settings.batch_orders.get() as usize;
         let mut parcels = Vec::new();
         let mut asked = Instant::now();
         while !self.shutdown.is_cancelled() {
-            let left = if parcels.is_empty() {
-                POLL
-            } else {
-                ripe.saturating_duration_since(Instant::now())
-            };
-            match self.orders.poll(left)? {
+            let event = self
+                .orders
+                .poll(if parcels.is_empty() { POLL } else { Duration::ZERO })?;
+            let drained = matches!(event, Event::Idle);
+            match event {
                 Event::Record(record) => {
                     let timestamp = record.timestamp().unwrap_or_default();
                     parcels.push(Parcel::new(
@@ -239,8 +238,11 @@ impl Warehouse {
             }
             if parcels.is_empty() {
                 self.look_after(done.position, &mut asked);
-            } else if parcels.len() >= limit || Instant::now() >= ripe {
+            } else if parcels.len() >= limit || drained && Instant::now() >= ripe {
                 return Ok(Some(parcels));
+            } else if drained {
+                // Sleeps, because each record that comes would wake a poll.
+                self.wait(ripe.saturating_duration_since(Instant::now()));
             }
         }
         Ok(None)
