@@ -30,7 +30,7 @@ if [[ -d $root ]]; then
 fi
 
 while read -r service variable port; do
-  if [[ $(docker compose port "$service" "$(inner_port "$service")" 2>/dev/null) == *:"$port" ]]; then
+  if ours "$service" "$port"; then
     ok "port $port: $service"
   elif taken "$port"; then
     problem "Port $port is taken by another program; $service wants it." "lsof -i :$port names it; or: $variable=$((port + 100)) just up"

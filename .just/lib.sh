@@ -73,13 +73,14 @@ ports() {
 need_ports() {
   local service variable port
   while read -r service variable port; do
-    [[ $(docker compose port "$service" "$(inner_port "$service")" 2>/dev/null) == *:"$port" ]] && continue
-    ! taken "$port" || fail "Port $port on 127.0.0.1 is taken by another program; $service wants it." \
+    ours "$service" "$port" || ! taken "$port" || fail "Port $port on 127.0.0.1 is taken by another program; $service wants it." \
       "End that program (lsof -i :$port names it), or choose another port:" "$variable=$((port + 100)) just up    (for good: in the file .env)"
   done < <(ports)
 }
 
 inner_port() { case $1 in kafka) echo 9092 ;; zookeeper) echo 2181 ;; *) echo 80 ;; esac; }
+# ours SERVICE PORT: whether it is the mall itself that has the port.
+ours() { [[ $(docker compose port "$1" "$(inner_port "$1")" 2>/dev/null) == *:"$2" ]]; }
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # number KEY JSON: the first number under that key.

@@ -131,6 +131,14 @@ impl Reader {
         })
     }
 
+    /// Waits until a broker is connected: what a new client is asked before that takes up to a second longer.
+    ///
+    /// # Errors
+    /// When no broker answers within ten seconds.
+    pub fn wait_for_broker(&self) -> Result<(), ReadError> {
+        meet(self.consumer.client(), ASK_TIMEOUT).map_err(self.error("ask for the brokers"))
+    }
+
     fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> ReadError {
         let topic = self.topic.clone();
         move |source| ReadError::Kafka { topic, action, source }
@@ -241,8 +249,9 @@ impl Reader {
     /// # Errors
     /// When the broker does not answer, or has no such partition.
     pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ReadError> {
-        let (low, high) = meet(self.consumer.client(), ASK_TIMEOUT)
-            .and_then(|()| self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT))
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
             .map_err(self.error("ask for the offsets"))?;
         self.connection.up();
         Ok(Watermarks { low, high })

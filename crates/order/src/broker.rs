@@ -128,6 +128,7 @@ fn read_last_order_id(
 ) -> anyhow::Result<Option<OrderId>> {
     let partition = Partition::from(ordinal).id();
     let reader = Reader::new(kafka, &format!("{name}-tail"), "order", "order").context("could not make a reader")?;
+    reader.wait_for_broker()?;
     let found = reader.watermarks(partition)?;
     let mut last = None;
     reader.replay(

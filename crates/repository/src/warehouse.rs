@@ -137,6 +137,7 @@ impl Warehouse {
                 source,
             }
         })?;
+        shipments.wait_for_broker()?;
         let shipment = shipments.watermarks(partition)?;
         let capacity = self.config.settings.duplicate_window.get();
         let mut window = DuplicateWindow::new(capacity as usize);
@@ -162,6 +163,7 @@ impl Warehouse {
         if from > 0 {
             window.forget_older();
         }
+        self.orders.wait_for_broker()?;
         let committed = self.orders.committed(partition)?;
         let order = self.orders.watermarks(partition)?;
         Ok((

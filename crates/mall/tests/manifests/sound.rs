@@ -164,22 +164,22 @@ fn selectors_match(manifests: &Manifests) {
     }
 }
 
+fn container_ports(workload: &Value) -> impl Iterator<Item = &Value> {
+    list(&pod(workload)["containers"])
+        .iter()
+        .flat_map(|container| list(&container["ports"]))
+}
+
 /// Services and probes name ports that the container has.
 fn ports_match(manifests: &Manifests) {
     let has = |workload: &Value, port: &Value| {
-        let mut ports = list(&pod(workload)["containers"])
-            .iter()
-            .flat_map(|container| list(&container["ports"]));
-        ports.any(|known| &known["name"] == port || &known["containerPort"] == port)
+        container_ports(workload).any(|known| &known["name"] == port || &known["containerPort"] == port)
     };
     for service in manifests.of(&["Service"]) {
         let workload = manifests.workload(name(service));
         for port in list(&service["spec"]["ports"]) {
             assert!(has(workload, &port["targetPort"]), "{}: {port}", name(service));
-            let container = list(&pod(workload)["containers"])
-                .iter()
-                .flat_map(|container| list(&container["ports"]));
-            let mut same = container.filter(|known| known["name"] == port["targetPort"]);
+            let mut same = container_ports(workload).filter(|known| known["name"] == port["targetPort"]);
             assert!(
                 same.all(|known| known["containerPort"] == port["port"]),
                 "{}: one number on the way",
