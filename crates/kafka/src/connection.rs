@@ -1,6 +1,7 @@
 //! What a client knows of its connection, told in state changes instead of librdkafka's stream of lines.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// The same kind of line is logged once in this time.
 const QUIET: Duration = Duration::from_secs(60);
+/// Errors that librdkafka tells this soon after an answer are from before it: they wait in a queue.
+const ECHO: Duration = Duration::from_secs(1);
 
 /// Whether a client reaches its brokers. Clones share their state.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Outage {
     since: Option<Instant>,
+    /// When the last one ended.
+    ended: Option<Instant>,
     /// The last error of a single broker: it says more than "all brokers are down".
     reason: Option<String>,
 }
@@ -48,6 +53,7 @@ impl Connection {
         if self.0.down.swap(false, Ordering::Relaxed) {
             let mut outage = lock(&self.0.outage);
             let seconds = outage.since.take().map(|since| since.elapsed().as_secs());
+            outage.ended = Some(Instant::now());
             outage.reason = None;
             tracing::info!(client = self.0.client, seconds, "kafka is back");
         }
@@ -56,7 +62,8 @@ impl Connection {
     /// No broker answers.
     pub(crate) fn down(&self, reason: &str) {
         let mut outage = lock(&self.0.outage);
-        if outage.since.is_none() {
+        let echo = outage.ended.is_some_and(|ended| ended.elapsed() < ECHO);
+        if outage.since.is_none() && !echo {
             outage.since = Some(Instant::now());
             let error = outage.reason.get_or_insert_with(|| reason.to_owned());
             tracing::warn!(client = self.0.client, error, "kafka is out of reach");
@@ -68,9 +75,14 @@ impl Connection {
         self.0.down.load(Ordering::Relaxed)
     }
 
-    /// Why the last attempt failed.
-    pub(crate) fn reason(&self) -> Option<String> {
-        lock(&self.0.outage).reason.clone()
+    /// Why there was no answer but this error: what the last attempt to connect failed with, if one has.
+    pub(crate) fn reason(&self, error: &impl Display) -> String {
+        lock(&self.0.outage).reason.clone().unwrap_or_else(|| error.to_string())
+    }
+
+    /// The same as a sentence for an operator.
+    pub(crate) fn outage(&self, error: &impl Display) -> String {
+        format!("kafka is out of reach: {}", self.reason(error))
     }
 
     /// Whether a line of this kind has not been logged for a while.

@@ -17,8 +17,16 @@ mod reader;
 pub mod topics;
 mod writer;
 
+use std::time::Duration;
+
 pub use config::{Config, ConfigError};
 pub use producer::{Delivery, Producer, Record, SendError};
 pub use properties::Properties;
 pub use reader::{Event, ReadError, Reader, Stored, Watermarks};
 pub use writer::{WriteError, Writer};
+
+/// A client that has not reached a broker for this long is to be replaced. librdkafka may have given up for good: a
+/// broker that has just started can answer with topics and no brokers, then librdkafka forgets all that it knows, and
+/// may stop the timer with which it would begin anew (its issue 5301, open; seen in one of 25 hard kills of Kafka).
+/// Longer than a record waits for its acknowledgement, because a replaced producer does not pass that on.
+pub const RENEWAL: Duration = Duration::from_secs(10);

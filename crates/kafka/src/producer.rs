@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::DeliveryFuture;
@@ -15,6 +16,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An idempotent producer (`acks=all`) for one topic.
 pub struct Producer {
+    config: ClientConfig,
     producer: FutureProducer<Connection>,
     connection: Connection,
     topic: String,
@@ -77,12 +79,29 @@ impl Producer {
     /// # Errors
     /// When librdkafka does not accept the configuration.
     pub fn new(config: &Config, client_id: &str, topic: &str) -> Result<Self, KafkaError> {
-        let connection = Connection::new(client_id);
-        let producer = config.producer(client_id).create_with_context(connection.clone())?;
+        Self::connect(
+            config.producer(client_id),
+            Connection::new(client_id),
+            config.name(topic),
+        )
+    }
+
+    /// Another producer to use instead of this one: see [`RENEWAL`](crate::RENEWAL).
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn renewed(&self) -> Result<Self, KafkaError> {
+        tracing::debug!(topic = self.topic, "writing goes on with another client");
+        Self::connect(self.config.clone(), self.connection.clone(), self.topic.clone())
+    }
+
+    fn connect(config: ClientConfig, connection: Connection, topic: String) -> Result<Self, KafkaError> {
+        let producer = config.create_with_context(connection.clone())?;
         Ok(Self {
+            config,
             producer,
             connection,
-            topic: config.name(topic),
+            topic,
         })
     }
 
@@ -157,9 +176,8 @@ impl Producer {
         let metadata = match self.producer.client().fetch_metadata(None, PROBE_TIMEOUT) {
             Ok(metadata) => metadata,
             Err(error) => {
-                let reason = self.connection.reason().unwrap_or_else(|| error.to_string());
-                self.connection.down(&reason);
-                return Err(format!("kafka is out of reach: {reason}"));
+                self.connection.down(&error.to_string());
+                return Err(self.connection.outage(&error));
             }
         };
         self.connection.up();

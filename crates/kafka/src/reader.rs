@@ -3,15 +3,20 @@
 //! Nothing is subscribed and no position is taken from the broker by itself: the caller says where each partition
 //! starts. Aborted and open transactions are not seen. All functions block, for a bounded time.
 
+mod error;
+
+use std::fmt::Display;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
+pub use self::error::ReadError;
 use crate::Config;
 use crate::connection::{Connection, meet};
 
@@ -23,6 +28,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Reads partitions of one topic.
 pub struct Reader {
+    config: ClientConfig,
     consumer: BaseConsumer<Connection>,
     connection: Connection,
     topic: String,
@@ -79,41 +85,6 @@ pub struct Watermarks {
     pub high: i64,
 }
 
-/// Reading cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The position does not exist (any more). Going on elsewhere would skip or repeat records.
-    #[error("topic {topic:?} no longer holds the position of its reader: it was truncated or recreated")]
-    PositionLost {
-        /// The topic.
-        topic: String,
-    },
-    /// Reading back did not come to an end.
-    #[error("nothing came from partition {partition} of topic {topic:?} for {} s while reading it back", REPLAY_PATIENCE.as_secs())]
-    Stalled {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: i32,
-    },
-    /// The process is asked to stop.
-    #[error("stopped while reading topic {topic:?} back")]
-    Stopped {
-        /// The topic.
-        topic: String,
-    },
-    /// The broker's or the client's own error.
-    #[error("could not {action} of topic {topic:?}: {source}")]
-    Kafka {
-        /// The topic.
-        topic: String,
-        /// What was being done.
-        action: &'static str,
-        /// What went wrong.
-        source: KafkaError,
-    },
-}
-
 impl Reader {
     /// Connects in the background; nothing is read until [`Self::assign`].
     ///
@@ -121,14 +92,25 @@ impl Reader {
     /// When librdkafka does not accept the configuration.
     pub fn new(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
         let connection = Connection::new(client_id);
-        let consumer = config
-            .reader(client_id, group)
-            .create_with_context(connection.clone())?;
+        let topic = config.name(topic);
+        let config = config.reader(client_id, group);
+        let consumer = config.create_with_context(connection.clone())?;
         Ok(Self {
+            config,
             consumer,
             connection,
-            topic: config.name(topic),
+            topic,
         })
+    }
+
+    /// Begins anew with a client that has nothing assigned: see [`RENEWAL`](crate::RENEWAL).
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn renew(&mut self) -> Result<(), KafkaError> {
+        tracing::debug!(topic = self.topic, "reading goes on with another client");
+        self.consumer = self.config.create_with_context(self.connection.clone())?;
+        Ok(())
     }
 
     /// Waits until a broker is connected: what a new client is asked before that takes up to a second longer.
@@ -165,12 +147,14 @@ impl Reader {
             .map_err(self.error("assign partitions"))
     }
 
-    /// Reads these partitions too, from the start of their logs.
+    /// Reads these partitions too, from these positions; `None` is the start of the log.
     ///
     /// # Errors
     /// When the client refuses.
-    pub fn assign_more(&self, partitions: impl IntoIterator<Item = i32>) -> Result<(), ReadError> {
-        let positions = partitions.into_iter().map(|partition| (partition, Offset::Beginning));
+    pub fn assign_more(&self, positions: impl IntoIterator<Item = (i32, Option<i64>)>) -> Result<(), ReadError> {
+        let positions = positions
+            .into_iter()
+            .map(|(partition, offset)| (partition, offset.map_or(Offset::Beginning, Offset::Offset)));
         self.list(positions)
             .and_then(|list| self.consumer.incremental_assign(&list))
             .map_err(self.error("assign partitions"))
@@ -305,9 +289,9 @@ impl Reader {
         self.connection.is_down()
     }
 
-    /// Why the last attempt to reach a broker failed.
-    pub fn outage(&self) -> Option<String> {
-        self.connection.reason()
+    /// Why there was no answer but this error, as a sentence for an operator.
+    pub fn outage(&self, error: &impl Display) -> String {
+        self.connection.outage(error)
     }
 }
 

@@ -11,7 +11,7 @@ use rdkafka::util::Timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Connection, meet};
-use crate::{Config, Record};
+use crate::{Config, RENEWAL, Record};
 
 /// One attempt to take over the transactional id; then `stop` is looked at, and it is tried again.
 const INIT_ATTEMPT: Duration = Duration::from_secs(3);
@@ -49,10 +49,11 @@ pub enum WriteError {
 
 impl Writer {
     /// Takes over the transactional id: fences a predecessor that still lives and ends its open transaction.
-    /// Blocks, through an outage, until that is done or `stop` is cancelled (looked at every three seconds).
+    /// Blocks until that is done or `stop` is cancelled (looked at every three seconds).
     ///
     /// # Errors
-    /// When librdkafka does not accept the configuration, or the broker refuses for good.
+    /// When librdkafka does not accept the configuration, the broker refuses for good, or it is out of reach for
+    /// [`RENEWAL`].
     pub fn open(
         config: &Config,
         client_id: &str,
@@ -73,6 +74,7 @@ impl Writer {
             producer,
             topic: config.name(topic),
         };
+        let begun = Instant::now();
         loop {
             let attempt = meet(writer.producer.client(), INIT_ATTEMPT)
                 .and_then(|()| writer.producer.init_transactions(INIT_ATTEMPT));
@@ -82,8 +84,11 @@ impl Writer {
                 Ok(()) => return Ok(writer),
                 Err(_) if stop.is_cancelled() => return Err(WriteError::Stopped),
                 Err(error) if may_pass(&error) => {
-                    let reason = writer.producer.context().connection.reason();
-                    waiting(&reason.unwrap_or_else(|| error.to_string()));
+                    let reason = writer.deliveries().connection.outage(&error);
+                    if begun.elapsed() > RENEWAL {
+                        return Err(WriteError::Unknown(reason));
+                    }
+                    waiting(&reason);
                 }
                 Err(error) => return Err(writer.sort(&error)),
             }

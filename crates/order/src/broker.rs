@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use domain::{OrderId, Ordinal, Partition};
-use kafka::{Producer, Reader};
+use kafka::{Producer, RENEWAL, Reader};
 use service::Latch;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -17,8 +17,6 @@ use crate::Config;
 const LOOK: Duration = Duration::from_millis(500);
 /// How often the cluster is asked while all is well: finds a topic that was deleted.
 const PROBE: Duration = Duration::from_secs(10);
-/// A client that has not reached a broker for this long is replaced: librdkafka's may have given up in silence.
-const RENEWAL: Duration = Duration::from_secs(15);
 /// How far the log is read back for the last order id: further than records that are no orders are likely to reach.
 const TAIL: i64 = 1000;
 
@@ -33,12 +31,12 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn new(config: &Config, name: &str, latch: Latch) -> anyhow::Result<Self> {
-        let producer = watch::Sender::new(Arc::new(connect(&config.kafka, name)?));
+        let producer = Producer::new(&config.kafka, name, "order").context("could not make a producer")?;
         Ok(Self {
             kafka: config.kafka.clone(),
             name: name.to_owned(),
             ordinal: config.ordinal,
-            producer,
+            producer: watch::Sender::new(Arc::new(producer)),
             latch,
         })
     }
@@ -51,7 +49,12 @@ impl Broker {
     /// Looks for the largest id of this ordinal at the end of the partition, as often as it takes; `None` when it is
     /// asked to stop meanwhile.
     pub(crate) async fn last_order_id(&self, shutdown: &CancellationToken) -> Option<Option<OrderId>> {
+        let mut renewed = Instant::now();
         while !shutdown.is_cancelled() {
+            if renewed.elapsed() > RENEWAL {
+                self.renew().await;
+                renewed = Instant::now();
+            }
             let (kafka, name, ordinal) = (self.kafka.clone(), self.name.clone(), self.ordinal);
             let (producer, stop) = (Arc::clone(&self.producer.borrow()), shutdown.clone());
             let asked = spawn_blocking(move || {
@@ -73,6 +76,19 @@ impl Broker {
         None
     }
 
+    /// From now on there is another producer.
+    async fn renew(&self) {
+        let renewed = self.producer.borrow().renewed();
+        match renewed {
+            Ok(fresh) => {
+                let old = self.producer.send_replace(Arc::new(fresh));
+                // Taking a client down blocks. A panic in it is logged, and changes nothing here.
+                let _ = spawn_blocking(move || drop(old)).await;
+            }
+            Err(error) => tracing::error!(service = self.name, %error, "could not make another producer"),
+        }
+    }
+
     /// Holds the latch while the partition cannot be written to, and replaces a producer that is broken for good.
     pub(crate) async fn watch(self, shutdown: CancellationToken) {
         let mut probed = Instant::now();
@@ -86,16 +102,9 @@ impl Broker {
                 if let Some(reason) = broken {
                     self.latch.hold(&reason);
                 }
+                drop(producer);
+                self.renew().await;
                 reached = Instant::now();
-                match connect(&self.kafka, &self.name) {
-                    Ok(fresh) => {
-                        let old = self.producer.send_replace(Arc::new(fresh));
-                        // Taking a client down blocks. A panic in it is logged, and changes nothing here.
-                        drop(producer);
-                        let _ = spawn_blocking(move || drop(old)).await;
-                    }
-                    Err(error) => tracing::error!(service = self.name, error = format!("{error:#}")),
-                }
                 continue;
             }
             let doubtful = producer.is_disconnected() || self.latch.reason().is_some();
@@ -113,10 +122,6 @@ impl Broker {
             }
         }
     }
-}
-
-fn connect(kafka: &kafka::Config, name: &str) -> anyhow::Result<Producer> {
-    Producer::new(kafka, name, "order").context("could not make a producer")
 }
 
 /// Blocks.

@@ -2,11 +2,13 @@
 //!
 //! Topic `shipment` is the repository's position, its record of what it did, and its list of what it could not do, in
 //! one log, written in transactions. `position` decides where to go on, `packing` what becomes of a record, `window`
-//! which ids were shipped before: all pure. `warehouse` is the loop around them.
+//! which ids were shipped before: all pure. `recovery` reads the log back, `warehouse` is the loop around all.
 
+mod interruption;
 mod metrics;
 mod packing;
 mod position;
+mod recovery;
 mod warehouse;
 mod window;
 

@@ -1,17 +1,18 @@
 //! The loop of repository-N: read orders, decide, write the outcomes in a transaction, go on.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use domain::{Outcome, Partition, Region, Shipment, Timestamp};
-use kafka::{Event, ReadError, Reader, Record, WriteError, Writer};
-use service::{Latch, TemporaryFailure};
+use domain::{Outcome, Partition, Region, Timestamp};
+use kafka::{Event, RENEWAL, Reader, Record, WriteError, Writer};
+use service::Latch;
 use tokio_util::sync::CancellationToken;
 
+use crate::interruption::Interruption;
 use crate::metrics::Metrics;
 use crate::packing::Parcel;
-use crate::position::Found;
-use crate::window::DuplicateWindow;
+use crate::recovery::{self, Done};
 use crate::{Config, Settings};
 
 /// How long a wait may keep from noticing that the service is asked to stop.
@@ -36,18 +37,21 @@ pub(crate) struct Warehouse {
     metrics: Metrics,
 }
 
-/// What has been done so far, as the log says.
-struct Done {
-    /// The offset of topic `order` to go on from.
-    position: i64,
-    window: DuplicateWindow,
+/// When the broker was asked for the lag while no orders came.
+struct Looks {
+    last: Instant,
+    /// The last time that it answered.
+    answered: Instant,
 }
 
-/// Why work with one writer ended.
-enum Interruption {
-    Stopped,
-    /// It is unknown whether the last transaction was committed: the log will tell.
-    Unknown(String),
+impl Looks {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            last: now,
+            answered: now,
+        }
+    }
 }
 
 impl Warehouse {
@@ -71,34 +75,42 @@ impl Warehouse {
         })
     }
 
-    /// Works until it is asked to stop. Each round has a writer of its own and begins with what the log says.
+    /// Works until it is asked to stop. Each round has clients of its own and begins with what the log says.
     ///
     /// # Errors
     /// When the position is lost or the transactional id was taken over.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
-        while !self.shutdown.is_cancelled() {
-            match self.round()? {
-                Interruption::Stopped => break,
-                Interruption::Unknown(reason) => self.pause(&reason),
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        loop {
+            let Err(interruption) = self.round();
+            match interruption {
+                Interruption::Stopped => return Ok(()),
+                Interruption::Failed(error) => return Err(error),
+                Interruption::Again(reason) => {
+                    self.pause(&reason);
+                    self.orders.renew().context("could not make another reader")?;
+                }
             }
         }
-        Ok(())
     }
 
-    fn round(&self) -> anyhow::Result<Interruption> {
+    fn round(&self) -> Result<Infallible, Interruption> {
+        if self.shutdown.is_cancelled() {
+            return Err(Interruption::Stopped);
+        }
         let transactional_id = format!("repository-{}", self.partition);
         let client_id = format!("{}-writer", self.name);
-        let waiting = |reason: &str| self.latch.hold(&format!("kafka is out of reach: {reason}"));
+        let waiting = |reason: &str| self.latch.hold(reason);
         let (kafka, shutdown) = (&self.config.kafka, &self.shutdown);
         // In this order: only after the predecessor's transaction is settled does the log say where it ended.
-        let writer = match Writer::open(kafka, &client_id, &transactional_id, "shipment", shutdown, waiting) {
-            Ok(writer) => writer,
-            Err(error) => return interruption(error),
-        };
-        match self.recover()? {
-            Some(done) => self.work(&writer, done),
-            None => Ok(Interruption::Stopped),
-        }
+        let writer = Writer::open(kafka, &client_id, &transactional_id, "shipment", shutdown, waiting)?;
+        let done = recovery::read_back(&self.config, &self.name, &self.orders, shutdown)?;
+        tracing::info!(
+            service = self.name,
+            partition = self.partition.id(),
+            position = done.position,
+            "taking over"
+        );
+        self.work(&writer, done)
     }
 
     fn pause(&self, reason: &str) {
@@ -106,79 +118,8 @@ impl Warehouse {
         self.wait(PAUSE);
     }
 
-    /// Reads where the partition stands, as often as it takes; `None` when asked to stop.
-    fn recover(&self) -> anyhow::Result<Option<Done>> {
-        while !self.shutdown.is_cancelled() {
-            match self.read_back() {
-                Ok((found, window)) => {
-                    let position = found.position(self.config.settings.on_lost_position)?;
-                    tracing::info!(
-                        service = self.name,
-                        partition = self.partition.id(),
-                        position,
-                        "taking over"
-                    );
-                    return Ok(Some(Done { position, window }));
-                }
-                Err(ReadError::Stopped { .. }) => break,
-                Err(error) => self.pause(&error.to_string()),
-            }
-        }
-        Ok(None)
-    }
-
-    fn read_back(&self) -> Result<(Found, DuplicateWindow), ReadError> {
-        let partition = self.partition.id();
-        let client_id = format!("{}-tail", self.name);
-        let shipments = Reader::new(&self.config.kafka, &client_id, "repository", "shipment").map_err(|source| {
-            ReadError::Kafka {
-                topic: "shipment".to_owned(),
-                action: "make a reader",
-                source,
-            }
-        })?;
-        shipments.wait_for_broker()?;
-        let shipment = shipments.watermarks(partition)?;
-        let capacity = self.config.settings.duplicate_window.get();
-        let mut window = DuplicateWindow::new(capacity as usize);
-        let mut shipped = None;
-        // In a transaction of one record every second offset is the end of a transaction.
-        let reach = 2 * i64::from(capacity);
-        let from = shipment.low.max(shipment.high.saturating_sub(reach));
-        shipments.replay(partition, from..shipment.high, &self.shutdown, |record| {
-            let Ok(Shipment {
-                order_id,
-                order_offset,
-                outcome,
-                ..
-            }) = Shipment::from_record(record.value())
-            else {
-                return;
-            };
-            shipped = shipped.max(Some(order_offset + 1));
-            if let (Some(order_id), Outcome::Shipped) = (order_id, outcome) {
-                window.insert(order_id);
-            }
-        })?;
-        if from > 0 {
-            window.forget_older();
-        }
-        self.orders.wait_for_broker()?;
-        let committed = self.orders.committed(partition)?;
-        let order = self.orders.watermarks(partition)?;
-        Ok((
-            Found {
-                shipped,
-                committed,
-                shipment,
-                order,
-            },
-            window,
-        ))
-    }
-
     /// Ships until something comes in between.
-    fn work(&self, writer: &Writer, mut done: Done) -> anyhow::Result<Interruption> {
+    fn work(&self, writer: &Writer, mut done: Done) -> Result<Infallible, Interruption> {
         let Settings {
             handling_time,
             batch_interval,
@@ -188,7 +129,8 @@ impl Warehouse {
         self.latch.release();
         let mut last = Instant::now();
         let mut interval = batch_interval;
-        while let Some(parcels) = self.next_batch(&mut done, last + interval)? {
+        loop {
+            let parcels = self.next_batch(&mut done, last + interval)?;
             interval = if parcels.len() < BUSY {
                 batch_interval
             } else {
@@ -197,26 +139,23 @@ impl Warehouse {
             let packed_at = Timestamp::now();
             self.wait(handling_time);
             if self.shutdown.is_cancelled() {
-                break;
+                return Err(Interruption::Stopped);
             }
             let begun = Instant::now();
-            if let Some(interruption) = self.ship(writer, &parcels, packed_at)? {
-                return Ok(interruption);
-            }
+            self.ship(writer, &parcels, packed_at)?;
             last = Instant::now();
             self.metrics.transaction.observe((last - begun).as_secs_f64());
             self.orders.commit(self.partition.id(), done.position);
             parcels.iter().for_each(|parcel| self.report(parcel));
         }
-        Ok(Interruption::Stopped)
     }
 
     /// Waits for orders. The first ones of a quiet time are a batch of their own; otherwise what comes until `ripe` is
-    /// in it, up to the limit. `None` when asked to stop.
-    fn next_batch(&self, done: &mut Done, ripe: Instant) -> Result<Option<Vec<Parcel>>, ReadError> {
+    /// in it, up to the limit.
+    fn next_batch(&self, done: &mut Done, ripe: Instant) -> Result<Vec<Parcel>, Interruption> {
         let limit = self.config.settings.batch_orders.get() as usize;
         let mut parcels = Vec::new();
-        let mut asked = Instant::now();
+        let mut looks = Looks::new();
         while !self.shutdown.is_cancelled() {
             let event = self
                 .orders
@@ -239,37 +178,46 @@ impl Warehouse {
                 Event::Idle => {}
             }
             if parcels.is_empty() {
-                self.look_after(done.position, &mut asked);
+                self.look_after(done.position, &mut looks)?;
             } else if parcels.len() >= limit || drained && Instant::now() >= ripe {
-                return Ok(Some(parcels));
+                return Ok(parcels);
             } else if drained {
                 // Sleeps, because each record that comes would wake a poll.
                 self.wait(ripe.saturating_duration_since(Instant::now()));
             }
         }
-        Ok(None)
+        Err(Interruption::Stopped)
     }
 
     /// While nothing comes: is that because there is nothing, or because the broker is gone?
-    fn look_after(&self, position: i64, asked: &mut Instant) {
+    fn look_after(&self, position: i64, looks: &mut Looks) -> Result<(), Interruption> {
         let doubtful = self.orders.is_disconnected() || self.latch.reason().is_some();
-        if asked.elapsed() < if doubtful { PAUSE } else { LAG_INTERVAL } {
-            return;
+        if looks.last.elapsed() < if doubtful { PAUSE } else { LAG_INTERVAL } {
+            return Ok(());
         }
-        match self.orders.watermarks(self.partition.id()) {
+        let found = self.orders.watermarks(self.partition.id());
+        looks.last = Instant::now();
+        match found {
             Ok(found) => {
+                looks.answered = looks.last;
                 self.metrics.lag.set(found.high - position);
                 self.latch.release();
+                Ok(())
             }
-            Err(error) => self
-                .latch
-                .hold(&self.orders.outage().unwrap_or_else(|| error.to_string())),
+            Err(error) => {
+                let reason = self.orders.outage(&error);
+                if looks.answered.elapsed() > RENEWAL {
+                    return Err(Interruption::Again(reason));
+                }
+                self.latch.hold(&reason);
+                Ok(())
+            }
         }
-        *asked = Instant::now();
     }
 
     /// Writes the outcomes of a batch. A transaction that was aborted is tried again: no reader has seen it.
-    fn ship(&self, writer: &Writer, parcels: &[Parcel], packed_at: Timestamp) -> anyhow::Result<Option<Interruption>> {
+    fn ship(&self, writer: &Writer, parcels: &[Parcel], packed_at: Timestamp) -> Result<(), Interruption> {
+        let begun = Instant::now();
         let shipped_at = Timestamp::now();
         let records: Vec<(Option<String>, Vec<u8>, i64)> = parcels
             .iter()
@@ -293,9 +241,9 @@ impl Warehouse {
             match writer.write(batch) {
                 Ok(()) => {
                     self.latch.release();
-                    return Ok(None);
+                    return Ok(());
                 }
-                Err(WriteError::Aborted(reason)) => {
+                Err(WriteError::Aborted(reason)) if begun.elapsed() < RENEWAL => {
                     tracing::warn!(
                         service = self.name,
                         reason,
@@ -303,10 +251,10 @@ impl Warehouse {
                     );
                     self.pause(&reason);
                     if self.shutdown.is_cancelled() {
-                        return Ok(Some(Interruption::Stopped));
+                        return Err(Interruption::Stopped);
                     }
                 }
-                Err(error) => return interruption(error).map(Some),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -336,16 +284,5 @@ impl Warehouse {
         while Instant::now() < end && !self.shutdown.is_cancelled() {
             std::thread::sleep(POLL.min(end.saturating_duration_since(Instant::now())));
         }
-    }
-}
-
-/// What a failure of the writer means for the work.
-fn interruption(error: WriteError) -> anyhow::Result<Interruption> {
-    match error {
-        WriteError::Stopped => Ok(Interruption::Stopped),
-        WriteError::Fenced(_) => {
-            Err(TemporaryFailure(format!("{error}: is there a second repository with this ordinal?")).into())
-        }
-        WriteError::Aborted(reason) | WriteError::Unknown(reason) => Ok(Interruption::Unknown(reason)),
     }
 }

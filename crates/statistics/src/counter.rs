@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use domain::{Partition, Region, Replicas};
-use kafka::{Event, Reader, Stored};
+use kafka::{Event, RENEWAL, Reader, Stored};
 use service::Latch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::Figures;
 const POLL: Duration = Duration::from_millis(100);
 /// How often the cluster is asked for new partitions: they are counted within 15 s.
 const DISCOVERY: Duration = Duration::from_secs(10);
-/// The same while there are none yet.
+/// The same while there are none yet, or while it does not answer.
 const FIRST_DISCOVERY: Duration = Duration::from_millis(500);
 
 /// A topic that is counted.
@@ -79,17 +79,20 @@ impl Counter {
     /// Counts until it is asked to stop.
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let mut discovered: Option<Instant> = None;
+        let mut reached = begun;
+        let mut next_discovery = begun;
         let mut caught_up = false;
         while !self.shutdown.is_cancelled() {
-            let interval = if self.partitions.is_empty() {
-                FIRST_DISCOVERY
-            } else {
-                DISCOVERY
-            };
-            if discovered.is_none_or(|last| last.elapsed() > interval) {
-                self.discover()?;
-                discovered = Some(Instant::now());
+            if Instant::now() >= next_discovery {
+                let answered = self.discover()?;
+                if answered {
+                    reached = Instant::now();
+                } else if reached.elapsed() > RENEWAL {
+                    self.renew()?;
+                    reached = Instant::now();
+                }
+                let settled = answered && !self.partitions.is_empty();
+                next_discovery = Instant::now() + if settled { DISCOVERY } else { FIRST_DISCOVERY };
             }
             match self.reader.poll(POLL)? {
                 Event::Record(record) => {
@@ -126,25 +129,44 @@ impl Counter {
         Ok(())
     }
 
-    /// Starts to read partitions that are new.
-    fn discover(&mut self) -> anyhow::Result<()> {
+    /// Starts to read partitions that are new. Returns whether the broker has answered.
+    fn discover(&mut self) -> anyhow::Result<bool> {
         let fresh = match self.fresh() {
             Ok(fresh) => fresh,
             Err(error) => {
-                self.complain(&self.reader.outage().unwrap_or_else(|| error.to_string()));
-                return Ok(());
+                self.complain(&self.reader.outage(&error));
+                return Ok(false);
             }
         };
         if fresh.is_empty() {
             self.complain(&format!("topic {} does not exist: run mall topics", self.log.topic()));
-            return Ok(());
+            return Ok(true);
         }
-        self.reader.assign_more(fresh.keys().map(|partition| partition.id()))?;
         self.partitions.extend(fresh.keys());
         self.figures.lock().grow(self.partitions.iter().copied());
+        self.assign(fresh.keys().copied())?;
         self.behind
             .extend(fresh.into_iter().map(|(partition, end)| (partition.id(), end)));
-        Ok(())
+        Ok(true)
+    }
+
+    /// Goes on with another client where this one stopped.
+    fn renew(&mut self) -> anyhow::Result<()> {
+        self.reader.renew().context("could not make another reader")?;
+        self.assign(self.partitions.iter().copied())
+    }
+
+    /// Reads these partitions from where the figures stand.
+    fn assign(&self, partitions: impl Iterator<Item = Partition>) -> anyhow::Result<()> {
+        let offsets = self.figures.lock().offsets();
+        let offsets = match self.log {
+            Log::Order => offsets.order,
+            Log::Shipment => offsets.shipment,
+        };
+        let position = |partition: Partition| offsets.get(partition.index()).copied().filter(|offset| *offset > 0);
+        Ok(self
+            .reader
+            .assign_more(partitions.map(|partition| (partition.id(), position(partition))))?)
     }
 
     /// The partitions that are not read yet, and where they end.

@@ -77,7 +77,7 @@ impl<'a> Admin<'a> {
             if Instant::now() >= self.deadline {
                 return Err(error);
             }
-            self.say(&self.connection.reason().unwrap_or_else(|| error.to_string()));
+            self.say(&self.connection.reason(&error));
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -86,7 +86,7 @@ impl<'a> Admin<'a> {
         TopicsError::OutOfReach {
             servers: self.kafka.bootstrap_servers.clone(),
             waited: self.config.wait,
-            reason: self.connection.reason().unwrap_or(error),
+            reason: self.connection.reason(&error),
         }
     }
 
