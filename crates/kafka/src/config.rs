@@ -93,7 +93,9 @@ impl Config {
             return Err(ConfigError::Reserved(name.to_owned()));
         }
         let refused = |error: rdkafka::error::KafkaError| ConfigError::Refused(error.to_string());
-        self.producer("check").create_native_config().map_err(refused)?;
+        self.producer("check", Duration::ZERO)
+            .create_native_config()
+            .map_err(refused)?;
         Ok(())
     }
 
@@ -140,16 +142,15 @@ impl Config {
         config
     }
 
-    /// An idempotent producer whose records are awaited one by one.
-    pub(crate) fn producer(&self, client_id: &str) -> ClientConfig {
+    /// An idempotent producer that gathers records for `linger` before it sends them.
+    pub(crate) fn producer(&self, client_id: &str, linger: Duration) -> ClientConfig {
         let message_timeout = MESSAGE_TIMEOUT.as_millis().to_string();
         self.client(
             client_id,
             &[
                 ("acks", "all"),
                 ("enable.idempotence", "true"),
-                // Batches form while a request is on its way: waiting for them costs every order its latency.
-                ("linger.ms", "0"),
+                ("linger.ms", &linger.as_millis().to_string()),
                 ("message.timeout.ms", &message_timeout),
                 ("request.timeout.ms", &REQUEST_TIMEOUT.as_millis().to_string()),
                 ("retry.backoff.ms", "50"),

@@ -2,7 +2,7 @@
 //!
 //! * [`Config`]: where the broker is, and every librdkafka property that the mall depends on.
 //! * [`topics`]: creates topics and holds existing ones to what they should be.
-//! * [`Producer`]: one acknowledged record at a time, with errors sorted into *rejected* and *unknown*.
+//! * [`Producer`]: records, one or many in a request, each acknowledged, with errors sorted into *rejected* and *unknown*.
 //! * [`Reader`]: the records of assigned partitions, from positions that the caller decides.
 //! * [`Writer`]: batches of records in transactions, fenced by a transactional id.
 //!

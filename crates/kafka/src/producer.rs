@@ -1,8 +1,7 @@
-//! One acknowledged record at a time.
+//! Records, each of them acknowledged.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::DeliveryFuture;
@@ -14,10 +13,22 @@ use crate::connection::Connection;
 /// How long a look at the cluster may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The most records that go to the client that sends at once. With five records of a partition on their way librdkafka
+/// keeps the rest back until these are acknowledged (it counts records where it means requests, its pull request 4989),
+/// and its thread spins meanwhile: on a slow broker a core for each producer.
+const FEW: usize = 4;
+/// How long more records than that are gathered, so that all of them are in one request. Records that come meanwhile
+/// are in the next, which is larger for it: a request and the threads that it wakes cost as much as the records in it.
+const GATHERING: Duration = Duration::from_millis(3);
+
 /// An idempotent producer (`acks=all`) for one topic.
 pub struct Producer {
-    config: ClientConfig,
-    producer: FutureProducer<Connection>,
+    config: Config,
+    client_id: String,
+    /// Sends what it gets at once.
+    prompt: FutureProducer<Connection>,
+    /// Gathers what it gets.
+    patient: FutureProducer<Connection>,
     connection: Connection,
     topic: String,
 }
@@ -79,11 +90,8 @@ impl Producer {
     /// # Errors
     /// When librdkafka does not accept the configuration.
     pub fn new(config: &Config, client_id: &str, topic: &str) -> Result<Self, KafkaError> {
-        Self::connect(
-            config.producer(client_id),
-            Connection::new(client_id),
-            config.name(topic),
-        )
+        let connection = Connection::new(client_id);
+        Self::connect(config.clone(), client_id.to_owned(), config.name(topic), connection)
     }
 
     /// Another producer to use instead of this one: see [`RENEWAL`](crate::RENEWAL).
@@ -92,27 +100,40 @@ impl Producer {
     /// As [`Self::new`].
     pub fn renewed(&self) -> Result<Self, KafkaError> {
         tracing::debug!(topic = self.topic, "writing goes on with another client");
-        Self::connect(self.config.clone(), self.connection.clone(), self.topic.clone())
+        Self::connect(
+            self.config.clone(),
+            self.client_id.clone(),
+            self.topic.clone(),
+            self.connection.clone(),
+        )
     }
 
-    fn connect(config: ClientConfig, connection: Connection, topic: String) -> Result<Self, KafkaError> {
-        let producer = config.create_with_context(connection.clone())?;
+    fn connect(config: Config, client_id: String, topic: String, connection: Connection) -> Result<Self, KafkaError> {
+        let client = |linger| {
+            config
+                .producer(&client_id, linger)
+                .create_with_context(connection.clone())
+        };
         Ok(Self {
+            prompt: client(Duration::ZERO)?,
+            patient: client(GATHERING)?,
             config,
-            producer,
+            client_id,
             connection,
             topic,
         })
     }
 
     /// Hands a record to the client; the returned future is the broker's word on it. The record is sent whether or
-    /// not the future is awaited, and the future ends within `message.timeout.ms` and a bit.
+    /// not the future is awaited, and the future ends within `message.timeout.ms` and a bit. `together` is how many
+    /// records are handed over before the first is awaited. They stay in order when all are awaited before the next.
     ///
     /// # Errors
     /// Rejected when it cannot be handed over: the queue is full, the partition unknown, the producer broken.
     pub fn send(
         &self,
         record: &Record<'_>,
+        together: usize,
     ) -> Result<impl Future<Output = Result<Delivery, SendError>> + Send + use<>, SendError> {
         let mut message = FutureRecord::<str, [u8]>::to(&self.topic)
             .partition(record.partition)
@@ -129,8 +150,8 @@ impl Producer {
             };
             message = message.headers(record.headers.iter().fold(headers, insert));
         }
-        let report = self
-            .producer
+        let client = if together <= FEW { &self.prompt } else { &self.patient };
+        let report = client
             .send_result(message)
             .map_err(|(error, _)| SendError::Rejected(error))?;
         Ok(Self::delivery(report, self.connection.clone()))
@@ -156,10 +177,9 @@ impl Producer {
 
     /// Why this producer will never write again, if so: then a new one is needed.
     pub fn fatal_error(&self) -> Option<String> {
-        self.producer
-            .client()
-            .fatal_error()
-            .map(|(code, reason)| format!("{code}: {reason}"))
+        let fatal = [&self.prompt, &self.patient].map(|client| client.client().fatal_error());
+        let (code, reason) = fatal.into_iter().flatten().next()?;
+        Some(format!("{code}: {reason}"))
     }
 
     /// Whether the client has lost all brokers since the last answer.
@@ -167,13 +187,14 @@ impl Producer {
         self.connection.is_down()
     }
 
-    /// Looks whether records for `partition` can be written. Blocks for at most two seconds.
+    /// Looks whether records for `partition` can be written. Blocks for at most four seconds.
     ///
     /// # Errors
     /// The reason why not, as a sentence for an operator.
     pub fn probe(&self, partition: i32) -> Result<(), String> {
         // Of all topics: asking for one by name would create it where the broker allows that.
-        let metadata = match self.producer.client().fetch_metadata(None, PROBE_TIMEOUT) {
+        let ask = |client: &FutureProducer<Connection>| client.client().fetch_metadata(None, PROBE_TIMEOUT);
+        let metadata = match ask(&self.patient).and_then(|_| ask(&self.prompt)) {
             Ok(metadata) => metadata,
             Err(error) => {
                 self.connection.down(&error.to_string());
@@ -196,12 +217,15 @@ impl Producer {
         }
     }
 
-    /// Waits until everything that was sent has its answer, and takes the client down. Takes at most `timeout` and
+    /// Waits until everything that was sent has its answer, and takes the clients down. Takes at most `timeout` and
     /// half a second.
     pub async fn close(self, timeout: Duration) {
         let close = move || {
-            if let Err(error) = self.producer.flush(timeout) {
-                tracing::warn!(topic = self.topic, %error, "records were still on their way when the producer closed");
+            let begun = Instant::now();
+            for client in [&self.prompt, &self.patient] {
+                if let Err(error) = client.flush(timeout.saturating_sub(begun.elapsed())) {
+                    tracing::warn!(topic = self.topic, %error, "records were still on their way when the producer closed");
+                }
             }
         };
         // The task can only fail by a panic in librdkafka's wrapper, which has been logged.

@@ -11,11 +11,6 @@ use crate::metrics::Metrics;
 
 /// The most orders in one batch: bounds how long an order that just missed one waits.
 const BATCH: usize = 1000;
-/// A batch of this many says that there are many clients: then the next one is not sent before [`CYCLE`] is over, so
-/// that it holds more. A request, its answer and the threads that they wake cost as much as the orders in it.
-const BUSY: usize = 4;
-/// The least time from one batch to the next while there are many clients.
-const CYCLE: Duration = Duration::from_millis(2);
 /// An order that has waited for its batch this long is given up before it is written: the broker does not answer, and
 /// the client must have its own answer within 6 s.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -80,17 +75,14 @@ impl Writer {
             let producer = Arc::clone(&self.producer.borrow_and_update());
             self.metrics.batch.observe(jobs.len() as f64);
             // All are handed over before the first is awaited: they share a request.
+            let together = jobs.len();
             let sent: Vec<_> = jobs
                 .drain(..)
-                .filter_map(|job| self.send(&producer, &mut ids, job))
+                .filter_map(|job| self.send(&producer, &mut ids, job, together))
                 .collect();
-            let (busy, cycle) = (sent.len() >= BUSY, Instant::now() + CYCLE);
             for (order, reply, delivery) in sent {
                 let outcome = delivery.await;
                 self.settle(order, reply, outcome);
-            }
-            if busy {
-                tokio::time::sleep_until(cycle.into()).await;
             }
         }
         let producer = Arc::clone(&self.producer.borrow());
@@ -106,6 +98,7 @@ impl Writer {
         producer: &Producer,
         ids: &mut OrderIdGenerator,
         job: Job,
+        together: usize,
     ) -> Option<(Order, Reply, impl Future<Output = Result<Delivery, SendError>> + use<>)> {
         let Job {
             submission,
@@ -142,7 +135,7 @@ impl Writer {
             timestamp: order_id.time().unix_millis().cast_signed(),
             headers: &headers,
         };
-        match producer.send(&record) {
+        match producer.send(&record, together) {
             Ok(delivery) => Some((order, reply, delivery)),
             Err(error) => refuse(reply, error.to_string()),
         }

@@ -10,6 +10,9 @@ use tokio::task::JoinHandle;
 
 use super::{PATIENCE, partition};
 
+/// Orders that are written before the first of them is awaited.
+const TOGETHER: usize = 5;
+
 /// Orders on their way into one partition.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
@@ -46,7 +49,7 @@ async fn write(kafka: kafka::Config, number: u16, pause: Duration, stop: Arc<Ato
     let mut written = Written::default();
     while !stop.load(Ordering::Relaxed) {
         let mut sent = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..TOGETHER {
             let id = ids.next(Timestamp::now(), 0).expect("a steady clock").to_string();
             let value = format!(r#"{{"money":1,"order_id":"{id}","time":1,"user_id":"1"}}"#);
             let timestamp = Timestamp::now().unix_millis().cast_signed();
@@ -57,7 +60,7 @@ async fn write(kafka: kafka::Config, number: u16, pause: Duration, stop: Arc<Ato
                 timestamp,
                 headers: &[],
             };
-            if let Ok(delivery) = producer.send(&record) {
+            if let Ok(delivery) = producer.send(&record, TOGETHER) {
                 sent.push((id, delivery));
             }
         }

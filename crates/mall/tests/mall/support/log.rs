@@ -68,7 +68,7 @@ pub(crate) async fn append(kafka: &kafka::Config, partition: u16, records: &[(Op
             timestamp,
             headers: &[],
         };
-        producer.send(&record).expect("taken").await.expect("delivered");
+        producer.send(&record, 1).expect("taken").await.expect("delivered");
     }
     producer.close(super::PATIENCE).await;
 }
