@@ -14,6 +14,9 @@ use crate::Figures;
 
 /// How long a wait may keep from noticing that the service is asked to stop.
 const POLL: Duration = Duration::from_millis(100);
+/// The first record after a quiet time is counted at once, those that come in the time after it together: a request to
+/// the broker for each of them costs more than all else that is done for it.
+const GATHERING: Duration = Duration::from_millis(20);
 /// How often the cluster is asked for new partitions: they are counted within 15 s.
 const DISCOVERY: Duration = Duration::from_secs(10);
 /// The same while there are none yet, or while it does not answer.
@@ -82,6 +85,7 @@ impl Counter {
         let mut reached = begun;
         let mut next_discovery = begun;
         let mut caught_up = false;
+        let mut reading = false;
         while !self.shutdown.is_cancelled() {
             if Instant::now() >= next_discovery {
                 let answered = self.discover()?;
@@ -94,8 +98,9 @@ impl Counter {
                 let settled = answered && !self.partitions.is_empty();
                 next_discovery = Instant::now() + if settled { DISCOVERY } else { FIRST_DISCOVERY };
             }
-            match self.reader.poll(POLL)? {
+            match self.reader.poll(if reading { Duration::ZERO } else { POLL })? {
                 Event::Record(record) => {
+                    reading = true;
                     let index = usize::try_from(record.partition()).unwrap_or(usize::MAX);
                     if let Some(partition) = self.partitions.get(index) {
                         let end = self.behind.get(&record.partition()).copied();
@@ -110,6 +115,12 @@ impl Counter {
                 }
                 Event::End(partition) => {
                     self.behind.remove(&partition);
+                }
+                Event::Idle if reading => {
+                    reading = false;
+                    if caught_up {
+                        std::thread::sleep(GATHERING);
+                    }
                 }
                 Event::Idle => {}
             }
