@@ -42,6 +42,8 @@ impl Cluster {
         };
         // A real broker answers a fetch when there is a record; this one always waits the full time, 500 ms by default.
         config.properties.set("fetch.wait.max.ms", "10");
+        // It answers with one request's records at a time, a real one with all that fit: read ahead.
+        config.properties.set("queued.min.messages", "1000");
         config
     }
 
