@@ -159,7 +159,7 @@ impl Config {
     }
 
     /// A transactional producer: a newer one with the same id fences it.
-    pub(crate) fn writer(&self, client_id: &str, transactional_id: &str) -> ClientConfig {
+    pub(crate) fn transactional_producer(&self, client_id: &str, transactional_id: &str) -> ClientConfig {
         let message_timeout = MESSAGE_TIMEOUT.as_millis().to_string();
         self.client(
             client_id,
@@ -178,7 +178,7 @@ impl Config {
     }
 
     /// A reader of partitions that are assigned to it, from positions that the program decides.
-    pub(crate) fn reader(&self, client_id: &str, group: &str) -> ClientConfig {
+    pub(crate) fn consumer(&self, client_id: &str, group: &str) -> ClientConfig {
         self.client(
             client_id,
             &[

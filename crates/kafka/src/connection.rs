@@ -104,7 +104,7 @@ impl Connection {
 ///
 /// # Errors
 /// When no broker answers in time.
-pub(crate) fn meet<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Result<(), KafkaError> {
+pub(crate) fn wait_for_broker<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Result<(), KafkaError> {
     for _ in 0..2 {
         client.fetch_metadata(None, timeout)?;
     }

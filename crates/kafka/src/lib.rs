@@ -3,27 +3,27 @@
 //! * [`Config`]: where the broker is, and every librdkafka property that the mall depends on.
 //! * [`topics`]: creates topics and holds existing ones to what they should be.
 //! * [`Producer`]: records, one or many in a request, each acknowledged, with errors sorted into *rejected* and *unknown*.
-//! * [`Reader`]: the records of assigned partitions, from positions that the caller decides.
-//! * [`Writer`]: batches of records in transactions, fenced by a transactional id.
+//! * [`Consumer`]: the records of assigned partitions, from positions that the caller decides.
+//! * [`TransactionalProducer`]: batches of records in transactions, fenced by a transactional id.
 //!
-//! Reader and Writer block: they belong on a thread of their own. A dropped client may block too;
+//! Consumer and TransactionalProducer block: they belong on a thread of their own. A dropped client may block too;
 //! [`Producer::close`] takes care of that for async code.
 
 mod config;
 mod connection;
+mod consumer;
 mod producer;
 mod properties;
-mod reader;
 pub mod topics;
-mod writer;
+mod transactional_producer;
 
 use std::time::Duration;
 
 pub use config::{Config, ConfigError};
+pub use consumer::{ConsumeError, ConsumedRecord, Consumer, Event, Watermarks};
 pub use producer::{Delivery, Producer, Record, SendError};
 pub use properties::Properties;
-pub use reader::{Event, ReadError, Reader, Stored, Watermarks};
-pub use writer::{WriteError, Writer};
+pub use transactional_producer::{TransactionError, TransactionalProducer};
 
 /// A client that has not reached a broker for this long is to be replaced. librdkafka may have given up for good: a
 /// broker that has just started can answer with topics and no brokers, then librdkafka forgets all that it knows, and

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use domain::{OrderId, Ordinal, Partition};
-use kafka::{Producer, RENEWAL, Reader};
+use kafka::{Consumer, Producer, RENEWAL};
 use service::Latch;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -132,7 +132,7 @@ fn read_last_order_id(
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<OrderId>> {
     let partition = Partition::from(ordinal).id();
-    let reader = Reader::new(kafka, &format!("{name}-tail"), "order", "order").context("could not make a reader")?;
+    let reader = Consumer::new(kafka, &format!("{name}-tail"), "order", "order").context("could not make a reader")?;
     reader.wait_for_broker()?;
     let found = reader.watermarks(partition)?;
     let mut last = None;

@@ -1,6 +1,6 @@
 //! Why the loop of repository-N cannot simply go on, and what that means.
 
-use kafka::{ReadError, WriteError};
+use kafka::{ConsumeError, TransactionError};
 use service::TemporaryFailure;
 
 /// Why a round of work ended.
@@ -13,24 +13,24 @@ pub(crate) enum Interruption {
     Failed(anyhow::Error),
 }
 
-impl From<ReadError> for Interruption {
-    fn from(error: ReadError) -> Self {
+impl From<ConsumeError> for Interruption {
+    fn from(error: ConsumeError) -> Self {
         match error {
-            ReadError::Stopped { .. } => Self::Stopped,
-            ReadError::PositionLost { .. } => Self::Failed(error.into()),
-            ReadError::Stalled { .. } | ReadError::Kafka { .. } => Self::Again(error.to_string()),
+            ConsumeError::Stopped { .. } => Self::Stopped,
+            ConsumeError::PositionLost { .. } => Self::Failed(error.into()),
+            ConsumeError::Stalled { .. } | ConsumeError::Kafka { .. } => Self::Again(error.to_string()),
         }
     }
 }
 
-impl From<WriteError> for Interruption {
-    fn from(error: WriteError) -> Self {
+impl From<TransactionError> for Interruption {
+    fn from(error: TransactionError) -> Self {
         match error {
-            WriteError::Stopped => Self::Stopped,
-            WriteError::Fenced(_) => Self::Failed(
+            TransactionError::Stopped => Self::Stopped,
+            TransactionError::Fenced(_) => Self::Failed(
                 TemporaryFailure(format!("{error}: is there a second repository with this ordinal?")).into(),
             ),
-            WriteError::Aborted(reason) | WriteError::Unknown(reason) => Self::Again(reason),
+            TransactionError::Aborted(reason) | TransactionError::Unknown(reason) => Self::Again(reason),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Reads back what has been done so far.
 
 use domain::{Outcome, Partition, Shipment};
-use kafka::{ReadError, Reader};
+use kafka::{ConsumeError, Consumer};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
@@ -21,13 +21,13 @@ pub(crate) struct Done {
 pub(crate) fn read_back(
     config: &Config,
     name: &str,
-    orders: &Reader,
+    orders: &Consumer,
     stop: &CancellationToken,
 ) -> Result<Done, Interruption> {
     let partition = Partition::from(config.ordinal).id();
     let shipments =
-        Reader::new(&config.kafka, &format!("{name}-tail"), "repository", "shipment").map_err(|source| {
-            ReadError::Kafka {
+        Consumer::new(&config.kafka, &format!("{name}-tail"), "repository", "shipment").map_err(|source| {
+            ConsumeError::Kafka {
                 topic: "shipment".to_owned(),
                 action: "make a reader",
                 source,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use domain::{Outcome, Partition, Region, Timestamp};
-use kafka::{Event, RENEWAL, Reader, Record, WriteError, Writer};
+use kafka::{Consumer, Event, RENEWAL, Record, TransactionError, TransactionalProducer};
 use service::Latch;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ pub(crate) struct Warehouse {
     config: Config,
     name: String,
     partition: Partition,
-    orders: Reader,
+    orders: Consumer,
     latch: Latch,
     shutdown: CancellationToken,
     metrics: Metrics,
@@ -62,7 +62,7 @@ impl Warehouse {
         shutdown: CancellationToken,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        let orders = Reader::new(&config.kafka, &name, "repository", "order").context("could not make a reader")?;
+        let orders = Consumer::new(&config.kafka, &name, "repository", "order").context("could not make a reader")?;
         let partition = Partition::from(config.ordinal);
         Ok(Self {
             config,
@@ -102,7 +102,7 @@ impl Warehouse {
         let waiting = |reason: &str| self.latch.hold(reason);
         let (kafka, shutdown) = (&self.config.kafka, &self.shutdown);
         // In this order: only after the predecessor's transaction is settled does the log say where it ended.
-        let writer = Writer::open(kafka, &client_id, &transactional_id, "shipment", shutdown, waiting)?;
+        let writer = TransactionalProducer::open(kafka, &client_id, &transactional_id, "shipment", shutdown, waiting)?;
         let done = recovery::read_back(&self.config, &self.name, &self.orders, shutdown)?;
         tracing::info!(
             service = self.name,
@@ -119,7 +119,7 @@ impl Warehouse {
     }
 
     /// Ships until something comes in between.
-    fn work(&self, writer: &Writer, mut done: Done) -> Result<Infallible, Interruption> {
+    fn work(&self, writer: &TransactionalProducer, mut done: Done) -> Result<Infallible, Interruption> {
         let Settings {
             handling_time,
             batch_interval,
@@ -216,7 +216,12 @@ impl Warehouse {
     }
 
     /// Writes the outcomes of a batch. A transaction that was aborted is tried again: no reader has seen it.
-    fn ship(&self, writer: &Writer, parcels: &[Parcel], packed_at: Timestamp) -> Result<(), Interruption> {
+    fn ship(
+        &self,
+        writer: &TransactionalProducer,
+        parcels: &[Parcel],
+        packed_at: Timestamp,
+    ) -> Result<(), Interruption> {
         let begun = Instant::now();
         let shipped_at = Timestamp::now();
         let records: Vec<(Option<String>, Vec<u8>, i64)> = parcels
@@ -243,7 +248,7 @@ impl Warehouse {
                     self.latch.release();
                     return Ok(());
                 }
-                Err(WriteError::Aborted(reason)) if begun.elapsed() < RENEWAL => {
+                Err(TransactionError::Aborted(reason)) if begun.elapsed() < RENEWAL => {
                     tracing::warn!(
                         service = self.name,
                         reason,

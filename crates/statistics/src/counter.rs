@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use domain::{Partition, Region, Replicas};
-use kafka::{Event, RENEWAL, Reader, Stored};
+use kafka::{ConsumedRecord, Consumer, Event, RENEWAL};
 use service::Latch;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ impl Log {
 pub(crate) struct Counter {
     log: Log,
     name: String,
-    reader: Reader,
+    reader: Consumer,
     figures: Arc<Figures>,
     latch: Latch,
     shutdown: CancellationToken,
@@ -64,7 +64,7 @@ impl Counter {
     ) -> anyhow::Result<Self> {
         let (name, shutdown) = (context.name.clone(), context.shutdown.clone());
         let client_id = format!("{name}-{}", log.topic());
-        let reader = Reader::new(kafka, &client_id, "statistics", log.topic()).context("could not make a reader")?;
+        let reader = Consumer::new(kafka, &client_id, "statistics", log.topic()).context("could not make a reader")?;
         let (partitions, behind) = (Vec::new(), BTreeMap::new());
         Ok(Self {
             log,
@@ -203,7 +203,7 @@ impl Counter {
 
 /// Counts one record. One line is logged for each order that comes in; those that were in the log already when the
 /// service started have had theirs.
-fn count(figures: &Figures, log: Log, service: &str, partition: Partition, record: &Stored<'_>, replay: bool) {
+fn count(figures: &Figures, log: Log, service: &str, partition: Partition, record: &ConsumedRecord<'_>, replay: bool) {
     let (offset, region) = (record.offset(), Region::from(partition));
     if log == Log::Shipment {
         figures.lock().count_shipment(partition, offset, record.value());

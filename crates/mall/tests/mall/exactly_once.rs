@@ -114,7 +114,7 @@ async fn an_aborted_transaction_is_tried_again_and_leaves_no_trace() {
 async fn answers(kafka: &kafka::Config) -> bool {
     let kafka = kafka.clone();
     let ask = move || {
-        let reader = kafka::Reader::new(&kafka, "test", "test", "shipment").expect("a reader");
+        let reader = kafka::Consumer::new(&kafka, "test", "test", "shipment").expect("a reader");
         reader.watermarks(i32::from(NUMBER)).is_ok()
     };
     tokio::task::spawn_blocking(ask).await.expect("no panic")

@@ -184,7 +184,7 @@ async fn kcat_and_lag_displays_see_what_the_contract_says() {
     let committed = async || {
         let kafka = kafka.clone();
         let ask = move || {
-            let reader = kafka::Reader::new(&kafka, "test", "repository", "order").expect("a reader");
+            let reader = kafka::Consumer::new(&kafka, "test", "repository", "order").expect("a reader");
             reader.committed(partition(1).id()).expect("an answer")
         };
         tokio::task::spawn_blocking(ask).await.expect("no panic")

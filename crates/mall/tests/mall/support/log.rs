@@ -1,7 +1,7 @@
 //! A look into the log, past the services.
 
 use domain::Shipment;
-use kafka::{Producer, Reader, Record};
+use kafka::{Consumer, Producer, Record};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ pub(crate) struct Entry {
 pub(crate) async fn read(kafka: &kafka::Config, topic: &'static str, partition: u16) -> Vec<Entry> {
     let kafka = kafka.clone();
     let read = move || {
-        let reader = Reader::new(&kafka, "test", "test", topic).expect("a reader");
+        let reader = Consumer::new(&kafka, "test", "test", topic).expect("a reader");
         let partition = i32::from(partition);
         let found = reader.watermarks(partition).expect("an answer");
         let mut entries = Vec::new();

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use rdkafka::util::Timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{Connection, meet};
+use crate::connection::{Connection, wait_for_broker};
 use crate::{Config, RENEWAL, Record};
 
 /// One attempt to take over the transactional id; then `stop` is looked at, and it is tried again.
@@ -24,21 +24,21 @@ const DELIVERY_LOOK: Duration = Duration::from_micros(500);
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writes batches of records to one topic, each batch wholly or not at all, as the only one with its transactional id.
-pub struct Writer {
+pub struct TransactionalProducer {
     producer: BaseProducer<Deliveries>,
     topic: String,
 }
 
 /// A batch was not written, or it is unknown whether it was.
 #[derive(Debug, thiserror::Error)]
-pub enum WriteError {
+pub enum TransactionError {
     /// A newer writer has the transactional id. Going on would be a duel: leave it to that one.
     #[error("another process has taken over the transactional id: {0}")]
     Fenced(String),
     /// The transaction was aborted: no reader sees any of it, and it may be written again.
     #[error("the transaction was aborted: {0}")]
     Aborted(String),
-    /// It is not known what became of the transaction. A new [`Writer`] settles it: read the position again after
+    /// It is not known what became of the transaction. A new [`TransactionalProducer`] settles it: read the position again after
     /// that. This one must not be used again, because a late answer could end a later transaction.
     #[error("it is unknown whether the transaction was committed: {0}")]
     Unknown(String),
@@ -47,7 +47,7 @@ pub enum WriteError {
     Stopped,
 }
 
-impl Writer {
+impl TransactionalProducer {
     /// Takes over the transactional id: fences a predecessor that still lives and ends its open transaction.
     /// Blocks until that is done or `stop` is cancelled (looked at every three seconds).
     ///
@@ -61,32 +61,32 @@ impl Writer {
         topic: &str,
         stop: &CancellationToken,
         mut waiting: impl FnMut(&str),
-    ) -> Result<Self, WriteError> {
+    ) -> Result<Self, TransactionError> {
         let deliveries = Deliveries {
             connection: Connection::new(client_id),
             failed: Arc::default(),
         };
         let producer: BaseProducer<Deliveries> = config
-            .writer(client_id, transactional_id)
+            .transactional_producer(client_id, transactional_id)
             .create_with_context(deliveries)
-            .map_err(|error| WriteError::Unknown(error.to_string()))?;
+            .map_err(|error| TransactionError::Unknown(error.to_string()))?;
         let writer = Self {
             producer,
             topic: config.name(topic),
         };
         let begun = Instant::now();
         loop {
-            let attempt = meet(writer.producer.client(), INIT_ATTEMPT)
+            let attempt = wait_for_broker(writer.producer.client(), INIT_ATTEMPT)
                 .and_then(|()| writer.producer.init_transactions(INIT_ATTEMPT));
             // Serves the log and error events of the attempt, one by one: they hold the reason.
             (0..EVENTS).for_each(|_| writer.producer.poll(Duration::ZERO));
             match attempt {
                 Ok(()) => return Ok(writer),
-                Err(_) if stop.is_cancelled() => return Err(WriteError::Stopped),
+                Err(_) if stop.is_cancelled() => return Err(TransactionError::Stopped),
                 Err(error) if may_pass(&error) => {
                     let reason = writer.deliveries().connection.outage(&error);
                     if begun.elapsed() > RENEWAL {
-                        return Err(WriteError::Unknown(reason));
+                        return Err(TransactionError::Unknown(reason));
                     }
                     waiting(&reason);
                 }
@@ -98,8 +98,8 @@ impl Writer {
     /// Writes a batch in one transaction. Blocks until it is committed, aborted, or unknown.
     ///
     /// # Errors
-    /// See [`WriteError`]; in no case is a part of the batch visible.
-    pub fn write<'a>(&self, records: impl IntoIterator<Item = Record<'a>>) -> Result<(), WriteError> {
+    /// See [`TransactionError`]; in no case is a part of the batch visible.
+    pub fn write<'a>(&self, records: impl IntoIterator<Item = Record<'a>>) -> Result<(), TransactionError> {
         self.deliveries().take_failure();
         self.producer.begin_transaction().map_err(|error| self.sort(&error))?;
         for record in records {
@@ -119,7 +119,7 @@ impl Writer {
         self.commit()
     }
 
-    fn commit(&self) -> Result<(), WriteError> {
+    fn commit(&self) -> Result<(), TransactionError> {
         // librdkafka bounds it by the transaction's own timeout; a shorter bound would make the outcome unknown.
         let deadline = Instant::now() + DELIVERY_PATIENCE;
         loop {
@@ -135,14 +135,14 @@ impl Writer {
     }
 
     /// Ends the transaction without its records becoming visible.
-    fn abort(&self, cause: &KafkaError) -> WriteError {
+    fn abort(&self, cause: &KafkaError) -> TransactionError {
         if self.producer.client().fatal_error().is_some() {
             return self.sort(cause);
         }
         self.producer.purge(PurgeConfig::default().queue().inflight());
         self.wait_for_deliveries();
         match self.producer.abort_transaction(DELIVERY_PATIENCE) {
-            Ok(()) => WriteError::Aborted(cause.to_string()),
+            Ok(()) => TransactionError::Aborted(cause.to_string()),
             Err(error) => self.sort(&error),
         }
     }
@@ -157,7 +157,7 @@ impl Writer {
     }
 
     /// Sorts an error after which this writer is not used again.
-    fn sort(&self, error: &KafkaError) -> WriteError {
+    fn sort(&self, error: &KafkaError) -> TransactionError {
         let fatal = self.producer.client().fatal_error();
         let code = fatal
             .as_ref()
@@ -167,8 +167,8 @@ impl Writer {
         match code {
             Some(
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
-            ) => WriteError::Fenced(reason),
-            _ => WriteError::Unknown(reason),
+            ) => TransactionError::Fenced(reason),
+            _ => TransactionError::Unknown(reason),
         }
     }
 
@@ -186,10 +186,10 @@ fn may_pass(error: &KafkaError) -> bool {
     }
 }
 
-impl std::fmt::Debug for Writer {
+impl std::fmt::Debug for TransactionalProducer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("Writer")
+            .debug_struct("TransactionalProducer")
             .field("topic", &self.topic)
             .finish_non_exhaustive()
     }

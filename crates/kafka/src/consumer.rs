@@ -10,15 +10,15 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-pub use self::error::ReadError;
+pub use self::error::ConsumeError;
 use crate::Config;
-use crate::connection::{Connection, meet};
+use crate::connection::{Connection, wait_for_broker};
 
 /// A question to the broker.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const REPLAY_PATIENCE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Reads partitions of one topic.
-pub struct Reader {
+pub struct Consumer {
     config: ClientConfig,
     consumer: BaseConsumer<Connection>,
     connection: Connection,
@@ -38,18 +38,18 @@ pub struct Reader {
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A record.
-    Record(Stored<'a>),
+    Record(ConsumedRecord<'a>),
     /// Everything in this partition has been read.
     End(i32),
-    /// Nothing, or an outage that may pass: see [`Reader::is_disconnected`].
+    /// Nothing, or an outage that may pass: see [`Consumer::is_disconnected`].
     Idle,
 }
 
 /// A record in the log.
 #[derive(Debug)]
-pub struct Stored<'a>(BorrowedMessage<'a>);
+pub struct ConsumedRecord<'a>(BorrowedMessage<'a>);
 
-impl Stored<'_> {
+impl ConsumedRecord<'_> {
     /// Its partition.
     pub fn partition(&self) -> i32 {
         self.0.partition()
@@ -85,7 +85,7 @@ pub struct Watermarks {
     pub high: i64,
 }
 
-impl Reader {
+impl Consumer {
     /// Connects in the background; nothing is read until [`Self::assign`].
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Reader {
     pub fn new(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
         let connection = Connection::new(client_id);
         let topic = config.name(topic);
-        let config = config.reader(client_id, group);
+        let config = config.consumer(client_id, group);
         let consumer = config.create_with_context(connection.clone())?;
         Ok(Self {
             config,
@@ -117,13 +117,13 @@ impl Reader {
     ///
     /// # Errors
     /// When no broker answers within ten seconds.
-    pub fn wait_for_broker(&self) -> Result<(), ReadError> {
-        meet(self.consumer.client(), ASK_TIMEOUT).map_err(self.error("ask for the brokers"))
+    pub fn wait_for_broker(&self) -> Result<(), ConsumeError> {
+        wait_for_broker(self.consumer.client(), ASK_TIMEOUT).map_err(self.error("ask for the brokers"))
     }
 
-    fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> ReadError {
+    fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> ConsumeError {
         let topic = self.topic.clone();
-        move |source| ReadError::Kafka { topic, action, source }
+        move |source| ConsumeError::Kafka { topic, action, source }
     }
 
     fn list(&self, positions: impl IntoIterator<Item = (i32, Offset)>) -> Result<TopicPartitionList, KafkaError> {
@@ -138,7 +138,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the client refuses.
-    pub fn assign(&self, positions: impl IntoIterator<Item = (i32, i64)>) -> Result<(), ReadError> {
+    pub fn assign(&self, positions: impl IntoIterator<Item = (i32, i64)>) -> Result<(), ConsumeError> {
         let positions = positions
             .into_iter()
             .map(|(partition, offset)| (partition, Offset::Offset(offset)));
@@ -151,7 +151,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the client refuses.
-    pub fn assign_more(&self, positions: impl IntoIterator<Item = (i32, Option<i64>)>) -> Result<(), ReadError> {
+    pub fn assign_more(&self, positions: impl IntoIterator<Item = (i32, Option<i64>)>) -> Result<(), ConsumeError> {
         let positions = positions
             .into_iter()
             .map(|(partition, offset)| (partition, offset.map_or(Offset::Beginning, Offset::Offset)));
@@ -164,12 +164,12 @@ impl Reader {
     ///
     /// # Errors
     /// When the position is lost or the client is broken. An outage is no error: it may pass.
-    pub fn poll(&self, timeout: Duration) -> Result<Event<'_>, ReadError> {
+    pub fn poll(&self, timeout: Duration) -> Result<Event<'_>, ConsumeError> {
         match self.consumer.poll(timeout) {
             None => Ok(Event::Idle),
             Some(Ok(message)) => {
                 self.connection.up();
-                Ok(Event::Record(Stored(message)))
+                Ok(Event::Record(ConsumedRecord(message)))
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 self.connection.up();
@@ -177,7 +177,7 @@ impl Reader {
             }
             Some(Err(KafkaError::MessageConsumption(
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-            ))) => Err(ReadError::PositionLost {
+            ))) => Err(ConsumeError::PositionLost {
                 topic: self.topic.clone(),
             }),
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => Err(self.error("read partitions")(error)),
@@ -197,8 +197,8 @@ impl Reader {
         partition: i32,
         offsets: Range<i64>,
         stop: &CancellationToken,
-        mut visit: impl FnMut(&Stored<'_>),
-    ) -> Result<(), ReadError> {
+        mut visit: impl FnMut(&ConsumedRecord<'_>),
+    ) -> Result<(), ConsumeError> {
         self.assign([(partition, offsets.start)])?;
         let mut last = Instant::now();
         let mut next = offsets.start;
@@ -211,12 +211,12 @@ impl Reader {
                 }
                 Event::End(_) => break,
                 Event::Idle if stop.is_cancelled() => {
-                    return Err(ReadError::Stopped {
+                    return Err(ConsumeError::Stopped {
                         topic: self.topic.clone(),
                     });
                 }
                 Event::Idle if last.elapsed() > REPLAY_PATIENCE => {
-                    return Err(ReadError::Stalled {
+                    return Err(ConsumeError::Stalled {
                         topic: self.topic.clone(),
                         partition,
                     });
@@ -232,7 +232,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the broker does not answer, or has no such partition.
-    pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ReadError> {
+    pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ConsumeError> {
         let (low, high) = self
             .consumer
             .fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
@@ -245,7 +245,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub fn partitions(&self) -> Result<usize, ReadError> {
+    pub fn partitions(&self) -> Result<usize, ConsumeError> {
         let metadata = self
             .consumer
             .fetch_metadata(Some(&self.topic), ASK_TIMEOUT)
@@ -262,7 +262,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub fn committed(&self, partition: i32) -> Result<Option<i64>, ReadError> {
+    pub fn committed(&self, partition: i32) -> Result<Option<i64>, ConsumeError> {
         let list = self
             .list([(partition, Offset::Invalid)])
             .and_then(|list| self.consumer.committed_offsets(list, ASK_TIMEOUT))
@@ -295,10 +295,10 @@ impl Reader {
     }
 }
 
-impl std::fmt::Debug for Reader {
+impl std::fmt::Debug for Consumer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("Reader")
+            .debug_struct("Consumer")
             .field("topic", &self.topic)
             .finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@ use super::REPLAY_PATIENCE;
 
 /// Reading cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum ConsumeError {
     /// The position does not exist (any more). Going on elsewhere would skip or repeat records.
     #[error("topic {topic:?} no longer holds the position of its reader: it was truncated or recreated")]
     PositionLost {
