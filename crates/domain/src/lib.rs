@@ -4,6 +4,7 @@
 //! `shipment`, and to the replicas of `order` and `repository` that carry its number as their [`Ordinal`].
 //! Everything here is parsed once, at the edge, into types that cannot be wrong; nothing here does I/O.
 
+mod detail;
 mod order;
 mod order_id;
 mod partition;
@@ -13,6 +14,7 @@ mod submission;
 mod timestamp;
 mod totals;
 
+pub use detail::Detail;
 pub use order::{Money, NotAnOrder, Order, ParseMoneyError, ParseUserIdError, UserId};
 pub use order_id::{ClockBehind, OrderId, OrderIdGenerator, ParseOrderIdError};
 pub use partition::{Ordinal, ParseOrdinalError, ParsePartitionError, Partition, Replicas, ReplicasError};

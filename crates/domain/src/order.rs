@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::OrderId;
-use crate::partition::abbreviate;
+use crate::detail::abbreviate;
+use crate::{Detail, OrderId};
 
 /// An order as it stands in the log. Its JSON has its keys in alphabetical order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +21,15 @@ pub struct Order {
     pub user_id: UserId,
 }
 
-/// Why the value of a record is not an order.
+/// Why the value of a record is not an order: what was found, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected an order as JSON, found {found:?}: {reason}")]
-pub struct NotAnOrder {
-    found: String,
-    reason: String,
+#[error("{0}")]
+pub struct NotAnOrder(Detail);
+
+impl From<NotAnOrder> for Detail {
+    fn from(error: NotAnOrder) -> Self {
+        error.0
+    }
 }
 
 impl Order {
@@ -35,10 +38,13 @@ impl Order {
     /// # Errors
     /// When they are not a JSON object with the fields of an order.
     pub fn from_record(value: &[u8]) -> Result<Self, NotAnOrder> {
-        serde_json::from_slice(value).map_err(|error| NotAnOrder {
-            // Four bytes are the most that a character takes: this much holds what is shown.
-            found: abbreviate(&String::from_utf8_lossy(&value[..value.len().min(200)])),
-            reason: error.to_string(),
+        serde_json::from_slice(value).map_err(|error| {
+            // A character takes at most four bytes: these are more characters than are shown.
+            let start = String::from_utf8_lossy(&value[..value.len().min(200)]);
+            let found = abbreviate(start.escape_debug());
+            NotAnOrder(Detail::new(format_args!(
+                "expected an order as JSON, found \"{found}\": {error}"
+            )))
         })
     }
 
@@ -129,7 +135,7 @@ impl TryFrom<String> for UserId {
         if (1..=Self::MAX_DIGITS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
             Ok(Self(text))
         } else {
-            Err(ParseUserIdError(abbreviate(&text)))
+            Err(ParseUserIdError(abbreviate(text)))
         }
     }
 }
@@ -197,10 +203,24 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn a_field_of_880_kb_is_an_error_of_200_characters() {
+        for text in ["\\\"", "\\u0001", "\\ud83d\\ude00", "x"] {
+            let value = format!("{{\"money\":\"{}\"}}", text.repeat(880_000 / text.len()));
+            let error = Order::from_record(value.as_bytes()).expect_err("no order").to_string();
+            assert!(error.chars().count() <= Detail::MAX_CHARS, "{} bytes", error.len());
+            assert!(
+                error.contains("found \"{") && error.contains(": invalid type: string"),
+                "{error}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_bytes_panic(value in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Order::from_record(&value);
+        fn no_bytes_panic_or_are_quoted_at_length(value in prop::collection::vec(any::<u8>(), 0..300)) {
+            let error = Order::from_record(&value).expect_err("no order").to_string();
+            prop_assert!(error.chars().count() <= Detail::MAX_CHARS);
         }
 
         #[test]

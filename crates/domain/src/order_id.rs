@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::partition::abbreviate;
+use crate::detail::abbreviate;
 use crate::{Ordinal, Timestamp};
 
 /// The epoch of the ids, in Unix milliseconds: the one that the first mall's ids were counted from.

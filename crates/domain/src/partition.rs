@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::detail::abbreviate;
+
 /// The largest number of regions, partitions and replicas: an ordinal has 10 bits in an order id.
 const MAX_REPLICAS: u16 = 1 << 10;
 
@@ -188,15 +190,6 @@ impl From<Partition> for Ordinal {
 impl fmt::Display for Ordinal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
-    }
-}
-
-/// The start of a text that came from outside, short enough for an error message.
-pub(crate) fn abbreviate(text: &str) -> String {
-    const LONGEST: usize = 40;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{OrderId, Timestamp};
+use crate::{Detail, OrderId, Timestamp};
 
 /// The value of a record of topic `shipment`: one for each record of topic `order`, in the same order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Shipment {
     /// What was done.
     pub outcome: Outcome,
     /// Why, where the outcome does not speak for itself.
-    pub detail: Option<String>,
+    pub detail: Option<Detail>,
     /// When packing began; `None` for what is not shipped.
     pub packed_at: Option<Timestamp>,
     /// When it left; `None` for what is not shipped.
@@ -85,10 +85,11 @@ mod tests {
     proptest! {
         #[test]
         fn records_round_trip(
-            id in prop::option::of(0_u64..1 << 63), order_offset: i64, detail in prop::option::of(".*"),
+            id in prop::option::of(0_u64..1 << 63), order_offset: i64, detail in prop::option::of("(?s).{0,300}"),
             outcome in prop::sample::select(vec![Outcome::Shipped, Outcome::Duplicate, Outcome::Rejected]),
         ) {
             let order_id = id.map(|id| id.to_string().parse().expect("an id"));
+            let detail = detail.map(Detail::new);
             let shipment = Shipment { order_id, order_offset, outcome, detail, packed_at: None, shipped_at: None };
             prop_assert_eq!(Shipment::from_record(&shipment.to_record()).expect("own JSON"), shipment);
         }

@@ -1,6 +1,6 @@
 //! What becomes of a record of topic `order`.
 
-use domain::{Order, OrderId, Outcome, Shipment};
+use domain::{Detail, Order, OrderId, Outcome, Shipment};
 
 use crate::window::{DuplicateWindow, Seen};
 
@@ -12,14 +12,14 @@ pub(crate) struct Parcel {
     /// The time of the order's record, in Unix milliseconds.
     pub(crate) timestamp: i64,
     pub(crate) outcome: Outcome,
-    detail: Option<String>,
+    detail: Option<Detail>,
 }
 
 impl Parcel {
     /// Decides on a record, and remembers an order that will be shipped.
     pub(crate) fn new(order_offset: i64, timestamp: i64, value: &[u8], window: &mut DuplicateWindow) -> Self {
         let (order_id, outcome, detail) = match Order::from_record(value) {
-            Err(error) => (None, Outcome::Rejected, Some(error.to_string())),
+            Err(error) => (None, Outcome::Rejected, Some(error.into())),
             Ok(Order { order_id, .. }) => match window.look_up(order_id) {
                 Seen::New => {
                     window.insert(order_id);
@@ -28,12 +28,12 @@ impl Parcel {
                 Seen::Before => (
                     Some(order_id),
                     Outcome::Duplicate,
-                    Some("an order with this id was shipped before".to_owned()),
+                    Some(Detail::new("an order with this id was shipped before")),
                 ),
                 // Shipping it could be the second time; the record says so, for somebody to decide.
                 Seen::Unknown => {
                     let detail = "the id is older than the duplicate window: it may have been shipped before";
-                    (Some(order_id), Outcome::Rejected, Some(detail.to_owned()))
+                    (Some(order_id), Outcome::Rejected, Some(Detail::new(detail)))
                 }
             },
         };
@@ -48,7 +48,7 @@ impl Parcel {
 
     /// Why it is not shipped.
     pub(crate) fn detail(&self) -> Option<&str> {
-        self.detail.as_deref()
+        self.detail.as_ref().map(Detail::as_str)
     }
 
     /// The record of topic `shipment`. Only what is shipped was packed.
