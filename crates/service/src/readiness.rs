@@ -1,8 +1,9 @@
 //! Whether a service may get traffic: when all its latches are released and it is not stopping.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// Whether a service may get traffic. Clones share their state.
@@ -46,10 +47,7 @@ impl Readiness {
             readiness: self.clone(),
             state: Arc::new(state),
         };
-        self.latches
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&latch.state));
+        self.latches.lock().push(Arc::clone(&latch.state));
         latch
     }
 
@@ -61,7 +59,7 @@ impl Readiness {
         if self.shutdown.is_cancelled() {
             return Err("stopping".to_owned());
         }
-        let latches = self.latches.lock().unwrap_or_else(PoisonError::into_inner);
+        let latches = self.latches.lock();
         if latches.is_empty() {
             return Err("starting".to_owned());
         }
@@ -77,7 +75,7 @@ impl Readiness {
 impl Latch {
     /// It is there. When it was the last that was missing, the log says so.
     pub fn release(&self) {
-        let reason = self.state.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let reason = self.state.reason.lock().take();
         self.state.released.store(true, Ordering::Release);
         if reason.is_some() && self.readiness.check().is_ok() {
             tracing::info!(service = &*self.readiness.name, "ready");
@@ -87,7 +85,7 @@ impl Latch {
     /// It is not there, or not any more. The same reason again says nothing new.
     pub fn hold(&self, reason: &str) {
         self.state.released.store(false, Ordering::Release);
-        let mut held = self.state.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.state.reason.lock();
         if held.as_deref() != Some(reason) {
             *held = Some(reason.to_owned());
             drop(held);
@@ -107,7 +105,7 @@ impl Latch {
 
 impl State {
     fn reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reason.lock().clone()
     }
 }
 

@@ -4,8 +4,9 @@
 //! gathered, every few milliseconds while there is something; a process that is killed loses that much of its log.
 
 use std::io::{self, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 /// How long a line may wait.
 const DELAY: Duration = Duration::from_millis(10);
@@ -14,7 +15,7 @@ const LIMIT: usize = 64 * 1024;
 
 /// The one stdout that a process has.
 static LINES: Lines = Lines {
-    gathered: Mutex::new(Vec::new()),
+    gathered: parking_lot::const_mutex(Vec::new()),
     some: Condvar::new(),
 };
 
@@ -25,10 +26,6 @@ struct Lines {
 }
 
 impl Lines {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Writes what has gathered. The lock is held meanwhile: the order of the lines stays.
     fn write(gathered: &mut Vec<u8>) {
         // Nobody could be told of an error: stdout is where it would be said.
@@ -41,10 +38,10 @@ impl Lines {
 
     fn run(&self) {
         loop {
-            let gathered = self.some.wait_while(self.lock(), |gathered| gathered.is_empty());
-            drop(gathered);
+            self.some
+                .wait_while(&mut self.gathered.lock(), |gathered| gathered.is_empty());
             std::thread::sleep(DELAY);
-            Self::write(&mut self.lock());
+            Self::write(&mut self.gathered.lock());
         }
     }
 }
@@ -55,7 +52,7 @@ pub(super) struct Gather;
 
 impl Write for Gather {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut gathered = LINES.lock();
+        let mut gathered = LINES.gathered.lock();
         if gathered.is_empty() {
             LINES.some.notify_one();
         }
@@ -83,5 +80,5 @@ pub(super) fn writer() -> fn() -> Box<dyn Write> {
 
 /// Writes what has gathered: the last thing that a process does.
 pub(crate) fn flush() {
-    Lines::write(&mut LINES.lock());
+    Lines::write(&mut LINES.gathered.lock());
 }
