@@ -1,12 +1,12 @@
-//! The mall's door: checks an order and passes it to the order service of its region.
+//! Takes orders over HTTP, checks them, and passes each to the order service of its region.
 //!
-//! `submission` reads what a client sent into types that cannot be wrong; `orders` talks to order-N; `routes` joins
+//! `order_request` reads what a client sent into types that cannot be wrong; `orders` talks to order-N; `routes` joins
 //! the two. No host name is ever built from what a client sent.
 
 mod metrics;
+mod order_request;
 mod orders;
 mod routes;
-mod submission;
 
 use std::num::NonZeroU32;
 
@@ -17,7 +17,7 @@ use service::{Context, Tasks};
 
 use crate::metrics::Metrics;
 use crate::orders::Orders;
-use crate::routes::Door;
+use crate::routes::State;
 
 /// What the gateway is.
 #[derive(Clone, Debug)]
@@ -79,14 +79,14 @@ impl Settings {
 /// When the server breaks.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics);
-    let door = Door::new(&context.name, &config, Orders::new(&config.orders)?, metrics);
+    let state = State::new(&context.name, &config, Orders::new(&config.orders)?, metrics);
     let mut tasks = Tasks::new(&context.shutdown);
     tasks.spawn(
         "http",
         service::http::serve(
             context,
             "gateway: takes orders at POST /submit-order",
-            routes::routes(door),
+            routes::routes(state),
         ),
     );
     tasks.join().await

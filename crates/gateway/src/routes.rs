@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 
 use crate::Config;
 use crate::metrics::Metrics;
+use crate::order_request::{Form, OrderRequest, check_idempotency_key};
 use crate::orders::{Answer, NoAnswer, Orders};
-use crate::submission::{Form, Wanted, check_idempotency_key};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Headers that go on to order-N.
@@ -24,8 +24,8 @@ const PASSED_ON: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Where clients hand in orders.
-pub(crate) struct Door {
+/// What the handlers share.
+pub(crate) struct State {
     name: String,
     replicas: Replicas,
     orders: Orders,
@@ -33,7 +33,7 @@ pub(crate) struct Door {
     metrics: Metrics,
 }
 
-impl Door {
+impl State {
     pub(crate) fn new(name: &str, config: &Config, orders: Orders, metrics: Metrics) -> Self {
         let in_flight = Semaphore::new(config.settings.max_in_flight.get() as usize);
         Self {
@@ -46,22 +46,22 @@ impl Door {
     }
 }
 
-pub(crate) fn routes(door: Door) -> Route {
-    Route::new().at("/submit-order", http::post(submit_order.data(Arc::new(door))))
+pub(crate) fn routes(state: State) -> Route {
+    Route::new().at("/submit-order", http::post(submit_order.data(Arc::new(state))))
 }
 
 #[handler]
-async fn submit_order(request: &Request, body: Body, Data(door): Data<&Arc<Door>>) -> Response {
+async fn submit_order(request: &Request, body: Body, Data(state): Data<&Arc<State>>) -> Response {
     let begun = Instant::now();
-    let response = door
+    let response = state
         .submit(request, body)
         .await
         .unwrap_or_else(IntoResponse::into_response);
-    door.metrics.count(response.status(), begun.elapsed());
+    state.metrics.count(response.status(), begun.elapsed());
     response
 }
 
-impl Door {
+impl State {
     async fn submit(&self, request: &Request, body: Body) -> Result<Response, Problem> {
         let Ok(_permit) = self.in_flight.try_acquire() else {
             return Err(Problem::unavailable(
@@ -73,9 +73,9 @@ impl Door {
             check_idempotency_key(key.as_bytes())?;
         }
         let body = http::read_body(request, body).await?;
-        let wanted = Wanted::parse(form, &body, self.replicas)?;
-        let partition = wanted.partition;
-        let submission = wanted.into_submission(Timestamp::now().unix_seconds());
+        let order_request = OrderRequest::parse(form, &body, self.replicas)?;
+        let partition = order_request.partition;
+        let submission = order_request.into_submission(Timestamp::now().unix_seconds());
         match self.orders.submit(partition, &submission, passed_on(request)).await {
             Ok(answer) => self.relay(partition, answer, http::request_id(request)),
             Err(NoAnswer::NotSent(reason)) => {

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::broker::Broker;
 use crate::metrics::Metrics;
-use crate::routes::Desk;
+use crate::routes::State;
 use crate::writer::Writer;
 
 /// What order-N is.
@@ -71,7 +71,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         }
         Ok(())
     });
-    let routes = routes::routes(Desk::new(queue, latch));
+    let routes = routes::routes(State::new(queue, latch));
     tasks.spawn(
         "http",
         service::http::serve(context, "order: writes the orders of one region to the log", routes),

@@ -15,37 +15,38 @@ use crate::writer::{Failure, Job};
 /// Request headers that go into the record.
 const RECORD_HEADERS: [&str; 2] = ["idempotency-key", "traceparent"];
 
-/// Where orders are handed in.
-pub(crate) struct Desk {
+/// What the handlers share.
+pub(crate) struct State {
     queue: mpsc::Sender<Job>,
     latch: Latch,
 }
 
-impl Desk {
+impl State {
     pub(crate) fn new(queue: mpsc::Sender<Job>, latch: Latch) -> Self {
         Self { queue, latch }
     }
 }
 
-pub(crate) fn routes(desk: Desk) -> Route {
-    Route::new().at("/submit-order", http::post(submit_order.data(Arc::new(desk))))
+pub(crate) fn routes(state: State) -> Route {
+    Route::new().at("/submit-order", http::post(submit_order.data(Arc::new(state))))
 }
 
 #[handler]
-async fn submit_order(request: &Request, body: Body, Data(desk): Data<&Arc<Desk>>) -> Result<Response, poem::Error> {
+async fn submit_order(request: &Request, body: Body, Data(state): Data<&Arc<State>>) -> Result<Response, poem::Error> {
     let body = http::read_body(request, body).await?;
     let submission: Submission = serde_json::from_slice(&body).map_err(|error| {
         Problem::bad_request(format!(
             "expected an order as the gateway posts it: {error}: nothing was written"
         ))
     })?;
-    if let Some(reason) = desk.latch.reason() {
+    if let Some(reason) = state.latch.reason() {
         return Err(Problem::unavailable(format!("{reason}: nothing was written")).into());
     }
     let header = |name: &'static str| request.header(name).map(|value| (name, value.to_owned()));
     let headers = RECORD_HEADERS.into_iter().filter_map(header).collect();
     let (reply, answer) = oneshot::channel();
-    desk.queue
+    state
+        .queue
         .try_send(Job {
             submission,
             headers,

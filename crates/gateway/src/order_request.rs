@@ -33,9 +33,9 @@ impl Form {
     }
 }
 
-/// What a client wants: an order for a partition.
+/// An order as a client asks for it, with what the client left open.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct OrderRequest {
     pub(crate) partition: Partition,
     money: Option<Money>,
     user_id: Option<UserId>,
@@ -57,7 +57,7 @@ struct Json {
     user_id: Option<String>,
 }
 
-impl Wanted {
+impl OrderRequest {
     /// Reads a body.
     ///
     /// # Errors
@@ -145,22 +145,22 @@ mod tests {
 
     use super::*;
 
-    fn form(body: &str) -> Result<Wanted, Problem> {
-        Wanted::parse(Form::UrlEncoded, body.as_bytes(), Replicas::THREE)
+    fn form(body: &str) -> Result<OrderRequest, Problem> {
+        OrderRequest::parse(Form::UrlEncoded, body.as_bytes(), Replicas::THREE)
     }
 
-    fn json(body: &str) -> Result<Wanted, Problem> {
-        Wanted::parse(Form::Json, body.as_bytes(), Replicas::THREE)
+    fn json(body: &str) -> Result<OrderRequest, Problem> {
+        OrderRequest::parse(Form::Json, body.as_bytes(), Replicas::THREE)
     }
 
     #[test]
     fn a_form_and_json_say_the_same() {
-        let wanted = form("partition=1&money=81&user_id=007").expect("a valid form");
+        let order_request = form("partition=1&money=81&user_id=007").expect("a valid form");
         assert_eq!(
             json(r#"{"partition":1,"money":81,"user_id":"007"}"#).expect("valid JSON"),
-            wanted
+            order_request
         );
-        let submission = wanted.into_submission(5);
+        let submission = order_request.into_submission(5);
         assert_eq!(
             (
                 submission.money.get(),
@@ -268,8 +268,8 @@ mod tests {
         #[test]
         fn no_bytes_panic_and_only_partitions_come_through(body in prop::collection::vec(any::<u8>(), 0..100)) {
             for form in [Form::UrlEncoded, Form::Json] {
-                if let Ok(wanted) = Wanted::parse(form, &body, Replicas::THREE) {
-                    prop_assert!(wanted.partition.id() < 3);
+                if let Ok(order_request) = OrderRequest::parse(form, &body, Replicas::THREE) {
+                    prop_assert!(order_request.partition.id() < 3);
                 }
             }
         }
