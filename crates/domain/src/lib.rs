@@ -5,6 +5,7 @@
 //! Everything here is parsed once, at the edge, into types that cannot be wrong; nothing here does I/O.
 
 mod detail;
+mod headers;
 mod order;
 mod order_id;
 mod partition;
@@ -15,11 +16,12 @@ mod timestamp;
 mod totals;
 
 pub use detail::Detail;
+pub use headers::{IdempotencyKey, ParseIdempotencyKeyError, ParseTraceParentError, RecordHeaders, TraceParent};
 pub use order::{Money, NotAnOrder, Order, ParseMoneyError, ParseUserIdError, UserId};
 pub use order_id::{ClockBehind, OrderId, OrderIdGenerator, ParseOrderIdError};
 pub use partition::{Ordinal, ParseOrdinalError, ParsePartitionError, Partition, Replicas, ReplicasError};
 pub use region::Region;
 pub use shipment::{Outcome, Shipment};
-pub use submission::{Receipt, Submission};
+pub use submission::{BatchedSubmission, Receipt, Submission, SubmissionError, SubmissionReply};
 pub use timestamp::Timestamp;
 pub use totals::{Offsets, RegionTotals, Statistics, Totals};

@@ -80,7 +80,8 @@ impl fmt::Display for Replicas {
 }
 
 /// A zero-based partition of the topics `order` and `shipment`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "Ordinal")]
 pub struct Partition(u16);
 
 /// Text that names no partition.

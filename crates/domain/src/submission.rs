@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, Order, OrderId, Partition, Region, UserId};
+use crate::{Detail, Money, Order, OrderId, Partition, RecordHeaders, Region, UserId};
 
 /// What the gateway posts to order-N.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +10,9 @@ use crate::{Money, Order, OrderId, Partition, Region, UserId};
 pub struct Submission {
     /// What the customer pays.
     pub money: Money,
+    /// The partition that it is for. A gateway always says it; `None` is what one wrote that did not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
     /// When the gateway took the order, in Unix seconds.
     pub time: u64,
     /// Who orders.
@@ -19,7 +22,9 @@ pub struct Submission {
 impl Submission {
     /// The order that it becomes with an id.
     pub fn into_order(self, order_id: OrderId) -> Order {
-        let Self { money, time, user_id } = self;
+        let Self {
+            money, time, user_id, ..
+        } = self;
         Order {
             money,
             order_id,
@@ -65,11 +70,101 @@ impl Receipt {
     }
 }
 
+/// One of the submissions that the gateway posts to `/submit-orders` together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchedSubmission {
+    /// What goes into the headers of its record.
+    #[serde(default)]
+    pub headers: RecordHeaders,
+    /// The submission itself.
+    pub submission: Submission,
+}
+
+impl BatchedSubmission {
+    /// The most of them in one request.
+    pub const MAX_TOGETHER: usize = 256;
+    /// The most bytes that one takes as JSON: a key of 64 characters of which each is escaped, and the largest
+    /// numbers, are 340.
+    pub const MAX_JSON_BYTES: usize = 512;
+}
+
+/// What became of one of them. `R` is a [`Receipt`], or its JSON where that is passed on as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SubmissionReply<R> {
+    /// It is in the log.
+    Receipt(R),
+    /// It is not, or that is unknown: the status says which.
+    Error(SubmissionError),
+}
+
+/// Why there is no receipt: what the gateway reads of a problem of order-N.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmissionError {
+    /// The HTTP status.
+    pub status: u16,
+    /// The text for people.
+    pub detail: Detail,
+    /// The id that the order has where it is unknown whether it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<OrderId>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Replicas;
     use crate::order::tests::order;
+
+    #[test]
+    fn a_submission_says_its_partition_and_one_of_an_older_gateway_need_not() {
+        let text = r#"{"money":81,"partition":1,"time":1638865975,"user_id":"7"}"#;
+        let submission: Submission = serde_json::from_str(text).expect("a submission");
+        assert_eq!(submission.partition.map(Partition::id), Some(1));
+        assert_eq!(serde_json::to_string(&submission).expect("JSON"), text);
+        let older = text.replace(r#""partition":1,"#, "");
+        let submission: Submission = serde_json::from_str(&older).expect("a submission of an older gateway");
+        assert_eq!((submission.partition, submission.money.get()), (None, 81));
+    }
+
+    #[test]
+    fn the_largest_submission_of_a_batch_is_within_its_bound() {
+        let submission = Submission {
+            money: Money::try_from(i64::from(Money::MAX)).expect("the largest amount"),
+            partition: serde_json::from_str("1023").expect("the largest partition"),
+            time: u64::MAX,
+            user_id: "9".repeat(19).try_into().expect("the longest id"),
+        };
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let header = |name| {
+            Some(if name == "traceparent" {
+                trace.as_bytes()
+            } else {
+                &[b'\\'; 64]
+            })
+        };
+        let headers = RecordHeaders::read(header).expect("the longest key");
+        let batched = BatchedSubmission { headers, submission };
+        let json = serde_json::to_string(&batched).expect("JSON");
+        assert!(
+            (300..BatchedSubmission::MAX_JSON_BYTES).contains(&json.len()),
+            "{} bytes: {json}",
+            json.len()
+        );
+        assert_eq!(
+            serde_json::from_str::<BatchedSubmission>(&json).expect("own JSON"),
+            batched
+        );
+    }
+
+    #[test]
+    fn a_submission_for_what_is_no_partition_is_refused() {
+        for partition in ["-1", "1024", "\"1\"", "1.0"] {
+            let text = format!(r#"{{"money":81,"partition":{partition},"time":1,"user_id":"7"}}"#);
+            assert!(serde_json::from_str::<Submission>(&text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_receipt_is_the_reply_of_the_contract() {

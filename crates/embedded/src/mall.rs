@@ -128,13 +128,12 @@ impl Mall {
         let Config { kafka, replicas, .. } = self.config.clone();
         match instance {
             Instance::Gateway => {
-                let address = |partition| self.address(Instance::Order(partition));
-                let orders = replicas
-                    .partitions()
-                    .filter_map(address)
-                    .map(|address| Uri::try_from(format!("http://{address}")))
-                    .collect::<Result<_, _>>()
-                    .context("could not make an address")?;
+                let order_url = |partition| {
+                    let address = self.address(Instance::Order(partition));
+                    let address = address.with_context(|| format!("order-{partition} has not been started"))?;
+                    Ok((partition, Uri::try_from(format!("http://{address}"))?))
+                };
+                let orders = replicas.partitions().map(order_url).collect::<anyhow::Result<_>>()?;
                 let config = gateway::Config {
                     orders,
                     replicas,

@@ -1,16 +1,18 @@
 //! Takes orders over HTTP, checks them, and passes each to the order service of its region.
 //!
-//! `order_request` reads what a client sent into types that cannot be wrong; `orders` talks to order-N; `routes` joins
-//! the two. No host name is ever built from what a client sent.
+//! `order_request` reads what a client sent into types that cannot be wrong; `orders` talks to order-N; `answer` says what an answer
+//! of order-N means; `routes` joins them. No host name is ever built from what a client sent.
 
+mod answer;
 mod metrics;
 mod order_request;
 mod orders;
 mod routes;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use domain::Replicas;
+use domain::{Partition, Replicas};
 use poem::http::Uri;
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
@@ -22,8 +24,8 @@ use crate::routes::State;
 /// What the gateway is.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where each order service is, by partition.
-    pub orders: Vec<Uri>,
+    /// Where each order service is.
+    pub orders: BTreeMap<Partition, Uri>,
     /// How many there are.
     pub replicas: Replicas,
     /// What can be set.
@@ -56,13 +58,13 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong with `order_url`.
-    pub fn orders(&self, replicas: Replicas) -> Result<Vec<Uri>, String> {
-        let url = |ordinal: domain::Partition| {
-            let url = self.order_url.replace("{ordinal}", &ordinal.to_string());
+    pub fn orders(&self, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
+        let url = |partition: Partition| {
+            let url = self.order_url.replace("{ordinal}", &partition.to_string());
             let uri = url.parse::<Uri>().ok().filter(|uri| {
                 uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()) && uri.path() == "/"
             });
-            uri.ok_or_else(|| {
+            uri.map(|uri| (partition, uri)).ok_or_else(|| {
                 format!("expected http://HOST or http://HOST:PORT, with {{ordinal}} for N, found {url:?}")
             })
         };
@@ -79,7 +81,7 @@ impl Settings {
 /// When the server breaks.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics);
-    let state = State::new(&context.name, &config, Orders::new(&config.orders)?, metrics);
+    let state = State::new(&context.name, &config, Orders::new(&config)?, metrics);
     let mut tasks = Tasks::new(&context.shutdown);
     tasks.spawn(
         "http",
@@ -100,7 +102,7 @@ mod tests {
     fn every_order_service_has_an_address_of_its_own() {
         let found = Settings::default().orders(Replicas::THREE).expect("addresses");
         assert_eq!(
-            found.iter().map(Uri::to_string).collect::<Vec<_>>(),
+            found.values().map(Uri::to_string).collect::<Vec<_>>(),
             [
                 "http://order-0.order/",
                 "http://order-1.order/",
@@ -111,10 +113,8 @@ mod tests {
             order_url: "http://127.0.0.1:810{ordinal}".to_owned(),
             ..Settings::default()
         };
-        assert_eq!(
-            local.orders(Replicas::THREE).expect("addresses")[2].port_u16(),
-            Some(8102)
-        );
+        let found = local.orders(Replicas::THREE).expect("addresses");
+        assert_eq!(found.values().last().and_then(Uri::port_u16), Some(8102));
     }
 
     #[test]

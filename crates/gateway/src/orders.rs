@@ -1,5 +1,6 @@
 //! Talks to the order services.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,16 +8,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::{Partition, Submission};
+use domain::{Partition, RecordHeaders, Submission};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use poem::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use poem::http::{Method, Request, StatusCode, Uri, header};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower_service::Service;
+
+use crate::Config;
 
 /// Finding the address of an order service and connecting to it. They are near: who does not answer is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -30,7 +33,7 @@ const CONNECTING: usize = 16;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Clients of the order services, by partition, with their connections.
-pub(crate) struct Orders(Vec<(Client<BoundedConnector, Full<Bytes>>, Uri)>);
+pub(crate) struct Orders(BTreeMap<Partition, (Client<BoundedConnector, Full<Bytes>>, Uri)>);
 
 /// What order-N said.
 pub(crate) struct Answer {
@@ -48,17 +51,27 @@ pub(crate) enum NoAnswer {
 }
 
 impl Orders {
-    /// `urls` are their addresses, by partition.
-    pub(crate) fn new(urls: &[Uri]) -> anyhow::Result<Self> {
-        let client = |url: &Uri| {
+    /// Clients of all order services.
+    ///
+    /// # Errors
+    /// When one of them has no address.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let client = |partition: Partition| {
+            let url = config.orders.get(&partition);
+            let url = url.with_context(|| format!("expected an address of order-{partition}, found none"))?;
             let mut builder = Client::builder(TokioExecutor::new());
             builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
             let url = format!("{url}submit-order")
                 .parse()
                 .context("could not make an address")?;
-            Ok((builder.build(BoundedConnector::new()), url))
+            Ok((partition, (builder.build(BoundedConnector::new()), url)))
         };
-        urls.iter().map(client).collect::<anyhow::Result<_>>().map(Self)
+        config
+            .replicas
+            .partitions()
+            .map(client)
+            .collect::<anyhow::Result<_>>()
+            .map(Self)
     }
 
     /// Posts an order to the service of its partition.
@@ -66,18 +79,21 @@ impl Orders {
         &self,
         partition: Partition,
         submission: &Submission,
-        headers: HeaderMap,
+        headers: RecordHeaders,
     ) -> Result<Answer, NoAnswer> {
         let body = serde_json::to_vec(submission).map_err(|error| NoAnswer::NotSent(error.to_string()))?;
-        let (client, url) = &self.0[partition.index()];
+        let (client, url) = &self.0[&partition];
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.clone();
-        *request.headers_mut() = headers;
-        request.headers_mut().insert(
-            header::CONTENT_TYPE,
-            header::HeaderValue::from_static("application/json"),
-        );
+        let json = header::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(header::CONTENT_TYPE, json);
+        for (name, value) in headers.into_pairs() {
+            let value = value
+                .try_into()
+                .map_err(|_| NoAnswer::NotSent(format!("{name} is no header")))?;
+            request.headers_mut().insert(name, value);
+        }
         let exchange = async {
             let response = client.request(request).await.map_err(|error| {
                 let sent = !error.is_connect();

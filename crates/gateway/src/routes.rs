@@ -3,26 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::{Partition, Region, Replicas, Timestamp};
-use poem::http::{HeaderMap, HeaderName, StatusCode, header};
+use domain::{Partition, RecordHeaders, Region, Replicas, Timestamp};
+use poem::http::{HeaderValue, StatusCode};
 use poem::web::Data;
 use poem::{Body, EndpointExt, IntoResponse, Request, Response, Route, handler};
-use serde::Deserialize;
 use service::{Problem, http};
 use tokio::sync::Semaphore;
 
 use crate::Config;
+use crate::answer::{self, Accepted, Failure};
 use crate::metrics::Metrics;
-use crate::order_request::{Form, OrderRequest, check_idempotency_key};
+use crate::order_request::{Form, OrderRequest};
 use crate::orders::{Answer, NoAnswer, Orders};
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Headers that go on to order-N.
-const PASSED_ON: [HeaderName; 3] = [
-    IDEMPOTENCY_KEY,
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("x-request-id"),
-];
 
 /// What the handlers share.
 pub(crate) struct State {
@@ -69,70 +61,50 @@ impl State {
             ));
         };
         let form = Form::from_content_type(request.content_type())?;
-        if let Some(key) = request.headers().get(IDEMPOTENCY_KEY) {
-            check_idempotency_key(key.as_bytes())?;
-        }
-        let body = http::read_body(request, body).await?;
+        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        let headers = RecordHeaders::read(header)
+            .map_err(|error| Problem::bad_request(format!("{error}: nothing was written")))?;
+        let body = http::read_body(request, body, http::BODY_LIMIT).await?;
         let order_request = OrderRequest::parse(form, &body, self.replicas)?;
         let partition = order_request.partition;
         let submission = order_request.into_submission(Timestamp::now().unix_seconds());
-        match self.orders.submit(partition, &submission, passed_on(request)).await {
-            Ok(answer) => self.relay(partition, answer, http::request_id(request)),
+        match self.orders.submit(partition, &submission, headers).await {
+            Ok(Answer {
+                status: StatusCode::OK,
+                body,
+            }) => {
+                let accepted = answer::receipt(partition, body).map_err(|failure| self.warn(partition, failure))?;
+                self.log(partition, &accepted, http::request_id(request));
+                let response = Response::builder().content_type("application/json");
+                Ok(response.body(accepted.receipt))
+            }
+            Ok(Answer { status, body }) => Err(self.warn(partition, answer::failure(partition, status, &body))),
             Err(NoAnswer::NotSent(reason)) => {
-                self.warn(partition, &reason, "order service out of reach");
-                Err(Problem::unavailable(format!(
-                    "order-{partition} is out of reach: nothing was written"
-                )))
+                let reason = format!("order-{partition} is out of reach ({reason}): nothing was written");
+                Err(self.warn(partition, Failure::NotWritten(reason)))
             }
             Err(NoAnswer::Lost(reason)) => {
-                self.warn(partition, &reason, "order with unknown outcome");
-                let detail = format!("order-{partition} did not answer: it is unknown whether the order was written");
-                Err(Problem::unknown_outcome(detail, None))
+                let reason =
+                    format!("order-{partition} did not answer ({reason}): it is unknown whether the order was written");
+                let order_id = None;
+                Err(self.warn(partition, Failure::Unknown { order_id, reason }))
             }
         }
     }
 
-    /// Passes an answer on. One that order-N should not give says nothing about what it did.
-    fn relay(&self, partition: Partition, answer: Answer, request_id: &str) -> Result<Response, Problem> {
-        #[derive(Deserialize)]
-        struct Receipt<'a> {
-            offset: i64,
-            order_id: &'a str,
-        }
-        let Answer { status, body } = answer;
-        let content_type = match status {
-            StatusCode::OK => {
-                if let Ok(Receipt { offset, order_id }) = serde_json::from_slice(&body) {
-                    let (service, region) = (self.name.as_str(), Region::from(partition));
-                    tracing::info!(service, order_id, partition = partition.id(), offset, %region, request_id, "order accepted");
-                }
-                "application/json"
-            }
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => "application/problem+json",
-            _ => {
-                self.warn(partition, status.as_str(), "unexpected answer of an order service");
-                let detail =
-                    format!("order-{partition} answered {status}: it is unknown whether the order was written");
-                return Err(Problem::unknown_outcome(detail, None));
-            }
-        };
-        let mut response = Response::builder().status(status).content_type(content_type).body(body);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, 1.into());
-        }
-        Ok(response)
-    }
-
-    fn warn(&self, partition: Partition, error: &str, message: &'static str) {
+    fn log(&self, partition: Partition, accepted: &Accepted, request_id: &str) {
         let (service, region) = (self.name.as_str(), Region::from(partition));
-        tracing::warn!(service, partition = partition.id(), %region, error, "{message}");
+        let Accepted { order_id, offset, .. } = accepted;
+        tracing::info!(service, %order_id, partition = partition.id(), offset, %region, request_id, "order accepted");
     }
-}
 
-fn passed_on(request: &Request) -> HeaderMap {
-    let headers = request.headers();
-    PASSED_ON
-        .iter()
-        .filter_map(|name| Some((name.clone(), headers.get(name)?.clone())))
-        .collect()
+    fn warn(&self, partition: Partition, failure: Failure) -> Problem {
+        let (service, region) = (self.name.as_str(), Region::from(partition));
+        let (message, error) = match &failure {
+            Failure::NotWritten(reason) => ("order not written", reason),
+            Failure::Unknown { reason, .. } => ("order with unknown outcome", reason),
+        };
+        tracing::warn!(service, partition = partition.id(), %region, error, "{message}");
+        failure.into()
+    }
 }

@@ -71,7 +71,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         }
         Ok(())
     });
-    let routes = routes::routes(State::new(queue, latch));
+    let routes = routes::routes(State::new(&context.name, partition, queue, latch));
     tasks.spawn(
         "http",
         service::http::serve(context, "order: writes the orders of one region to the log", routes),

@@ -1,75 +1,165 @@
-//! `POST /submit-order` of order-N.
+//! `POST /submit-order` and `POST /submit-orders` of order-N.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::Submission;
-use poem::web::Data;
-use poem::{Body, EndpointExt, IntoResponse, Request, Response, Route, handler};
+use domain::{BatchedSubmission, Detail, Partition, Receipt, RecordHeaders, SubmissionError, SubmissionReply};
+use poem::http::{HeaderValue, StatusCode};
+use poem::web::{Data, Json};
+use poem::{Body, EndpointExt, Request, Route, handler};
+use serde::de::DeserializeOwned;
 use service::{Latch, Problem, http};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::writer::{Failure, Job};
 
-/// Request headers that go into the record.
-const RECORD_HEADERS: [&str; 2] = ["idempotency-key", "traceparent"];
+/// The largest body of `/submit-orders`, in bytes.
+const BATCH_BODY_LIMIT: usize = BatchedSubmission::MAX_TOGETHER * BatchedSubmission::MAX_JSON_BYTES;
 
 /// What the handlers share.
 pub(crate) struct State {
+    name: String,
+    partition: Partition,
     queue: mpsc::Sender<Job>,
     latch: Latch,
 }
 
-impl State {
-    pub(crate) fn new(queue: mpsc::Sender<Job>, latch: Latch) -> Self {
-        Self { queue, latch }
-    }
-}
+type Reply = oneshot::Receiver<Result<Receipt, Failure>>;
 
 pub(crate) fn routes(state: State) -> Route {
-    Route::new().at("/submit-order", http::post(submit_order.data(Arc::new(state))))
+    let state = Arc::new(state);
+    Route::new()
+        .at("/submit-order", http::post(submit_order.data(Arc::clone(&state))))
+        .at("/submit-orders", http::post(submit_orders.data(state)))
 }
 
 #[handler]
-async fn submit_order(request: &Request, body: Body, Data(state): Data<&Arc<State>>) -> Result<Response, poem::Error> {
-    let body = http::read_body(request, body).await?;
-    let submission: Submission = serde_json::from_slice(&body).map_err(|error| {
-        Problem::bad_request(format!(
-            "expected an order as the gateway posts it: {error}: nothing was written"
-        ))
-    })?;
-    if let Some(reason) = state.latch.reason() {
-        return Err(Problem::unavailable(format!("{reason}: nothing was written")).into());
+async fn submit_order(
+    request: &Request,
+    body: Body,
+    Data(state): Data<&Arc<State>>,
+) -> Result<Json<Receipt>, poem::Error> {
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    let headers = RecordHeaders::read(header).map_err(|error| bad_request(error.to_string()))?;
+    let submission = parse(&http::read_body(request, body, http::BODY_LIMIT).await?)?;
+    let reply = state.enqueue(BatchedSubmission { headers, submission });
+    Ok(Json(receipt(reply).await.map_err(problem)?))
+}
+
+/// Takes an array of submissions; what becomes of one says nothing of the others.
+#[handler]
+async fn submit_orders(
+    request: &Request,
+    body: Body,
+    Data(state): Data<&Arc<State>>,
+) -> Result<Json<Vec<SubmissionReply<Receipt>>>, poem::Error> {
+    let batch: Vec<BatchedSubmission> = parse(&http::read_body(request, body, BATCH_BODY_LIMIT).await?)?;
+    let (most, found) = (BatchedSubmission::MAX_TOGETHER, batch.len());
+    if found > most {
+        return Err(bad_request(format!("expected at most {most} submissions, found {found}")).into());
     }
-    let header = |name: &'static str| request.header(name).map(|value| (name, value.to_owned()));
-    let headers = RECORD_HEADERS.into_iter().filter_map(header).collect();
-    let (reply, answer) = oneshot::channel();
-    state
-        .queue
-        .try_send(Job {
+    // All are in the queue before the first is awaited: the writer takes them together.
+    let queued: Vec<_> = batch.into_iter().map(|submission| state.enqueue(submission)).collect();
+    let mut replies = Vec::with_capacity(found);
+    for reply in queued {
+        replies.push(
+            receipt(reply)
+                .await
+                .map_or_else(SubmissionReply::Error, SubmissionReply::Receipt),
+        );
+    }
+    Ok(Json(replies))
+}
+
+impl State {
+    pub(crate) fn new(name: &str, partition: Partition, queue: mpsc::Sender<Job>, latch: Latch) -> Self {
+        Self {
+            name: name.to_owned(),
+            partition,
+            queue,
+            latch,
+        }
+    }
+
+    /// Gives a submission to the writer.
+    ///
+    /// # Errors
+    /// When it is for another partition, or cannot be written now.
+    fn enqueue(&self, batched: BatchedSubmission) -> Result<Reply, SubmissionError> {
+        let BatchedSubmission { headers, submission } = batched;
+        if let Some(partition) = submission.partition.filter(|partition| *partition != self.partition) {
+            let reason = format!("this is {}, the order is for partition {partition}", self.name);
+            return Err(not_written(StatusCode::MISDIRECTED_REQUEST, &reason));
+        }
+        if let Some(reason) = self.latch.reason() {
+            return Err(not_written(StatusCode::SERVICE_UNAVAILABLE, &reason));
+        }
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
             submission,
-            headers,
+            headers: headers.into_pairs(),
             queued: Instant::now(),
             reply,
-        })
-        .map_err(|error| {
+        };
+        self.queue.try_send(job).map_err(|error| {
             let reason = match error {
                 TrySendError::Full(_) => "too many orders are waiting to be written",
                 TrySendError::Closed(_) => "stopping",
             };
-            Problem::unavailable(format!("{reason}: nothing was written"))
+            not_written(StatusCode::SERVICE_UNAVAILABLE, reason)
         })?;
-    match answer.await {
-        Ok(Ok(receipt)) => {
-            let body = serde_json::to_vec(&receipt).expect("integers and strings are JSON");
-            Ok(Response::builder().content_type("application/json").body(body))
-        }
-        Ok(Err(Failure::NotWritten(reason))) => Ok(Problem::unavailable(reason).into_response()),
-        Ok(Err(Failure::Unknown { order_id, reason })) => {
-            Ok(Problem::unknown_outcome(reason, Some(order_id.to_string())).into_response())
-        }
-        // The writer ended with the order in its hands.
-        Err(_) => Ok(Problem::unknown_outcome("the service stopped while it wrote the order", None).into_response()),
+        Ok(answer)
     }
+}
+
+/// Waits for what the writer says.
+async fn receipt(reply: Result<Reply, SubmissionError>) -> Result<Receipt, SubmissionError> {
+    let (status, detail, order_id) = match reply?.await {
+        Ok(Ok(receipt)) => return Ok(receipt),
+        Ok(Err(Failure::NotWritten(reason))) => (StatusCode::SERVICE_UNAVAILABLE, Detail::from(reason), None),
+        Ok(Err(Failure::Unknown { order_id, reason })) => {
+            (StatusCode::GATEWAY_TIMEOUT, Detail::from(reason), Some(order_id))
+        }
+        // The writer ended while it had the order.
+        Err(_) => {
+            let detail = Detail::new("the service stopped while it wrote the order");
+            (StatusCode::GATEWAY_TIMEOUT, detail, None)
+        }
+    };
+    let status = status.as_u16();
+    Err(SubmissionError {
+        status,
+        detail,
+        order_id,
+    })
+}
+
+fn not_written(status: StatusCode, reason: &str) -> SubmissionError {
+    SubmissionError {
+        status: status.as_u16(),
+        detail: Detail::new(format_args!("{reason}: nothing was written")),
+        order_id: None,
+    }
+}
+
+fn problem(error: SubmissionError) -> Problem {
+    let SubmissionError {
+        status,
+        detail,
+        order_id,
+    } = error;
+    match StatusCode::from_u16(status) {
+        Ok(StatusCode::SERVICE_UNAVAILABLE) => Problem::unavailable(detail.to_string()),
+        Ok(status) if status != StatusCode::GATEWAY_TIMEOUT => Problem::new(status, detail.to_string()),
+        _ => Problem::unknown_outcome(detail.to_string(), order_id.map(|id| id.to_string())),
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| bad_request(format!("expected what the gateway posts: {error}")))
+}
+
+fn bad_request(error: String) -> Problem {
+    Problem::bad_request(format!("{error}: nothing was written"))
 }

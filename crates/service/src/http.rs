@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use crate::idle::IdleAcceptor;
 use crate::{Context, Problem, Readiness};
 
-/// The largest body that is accepted: an order is 200 bytes.
-const BODY_LIMIT: usize = 16 * 1024;
+/// The largest body that clients may send, in bytes: an order is 200.
+pub const BODY_LIMIT: usize = 16 * 1024;
 /// A client that sends more than that gets its answer after this much was read and thrown away: one that is cut off
 /// while it sends does not see the answer.
 const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
@@ -111,35 +111,35 @@ fn show_metrics(Data(metrics): Data<&Arc<Registry>>) -> Response {
     }
 }
 
-/// Reads a body, within its limits of size and time.
+/// Reads a body of at most `limit` bytes, within its limit of time.
 ///
 /// # Errors
 /// 413, 408, or 400 when the client goes away.
-pub async fn read_body(request: &Request, body: Body) -> Result<Vec<u8>, Problem> {
+pub async fn read_body(request: &Request, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     let too_large = || {
-        let detail = format!("expected a body of at most {BODY_LIMIT} bytes: nothing was written");
+        let detail = format!("expected a body of at most {limit} bytes: nothing was written");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     };
     let length = request
         .header(header::CONTENT_LENGTH)
         .and_then(|length| length.parse::<usize>().ok());
     let waits_for_us = request.header(header::EXPECT).is_some();
-    if waits_for_us && length.is_some_and(|length| length > BODY_LIMIT) {
+    if waits_for_us && length.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
     let read = async {
         let mut stream = std::pin::pin!(body.into_bytes_stream());
-        let (mut bytes, mut received) = (Vec::with_capacity(length.unwrap_or(0).min(BODY_LIMIT)), 0);
+        let (mut bytes, mut received) = (Vec::with_capacity(length.unwrap_or(0).min(limit)), 0);
         while let Some(chunk) = stream.next().await {
             let chunk = chunk?;
             received += chunk.len();
-            if received <= BODY_LIMIT {
+            if received <= limit {
                 bytes.extend_from_slice(&chunk);
             } else if received > DISCARD_LIMIT {
                 break;
             }
         }
-        io::Result::Ok((received <= BODY_LIMIT).then_some(bytes))
+        io::Result::Ok((received <= limit).then_some(bytes))
     };
     match tokio::time::timeout(BODY_DEADLINE, read).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),

@@ -6,6 +6,7 @@
 mod exactly_once;
 mod fencing;
 mod flow;
+mod gateway;
 mod outage;
 mod poison;
 mod process;
