@@ -4,31 +4,37 @@ use std::time::Duration;
 
 use embedded::Instance;
 use hyper::StatusCode;
+use rstest::rstest;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Client, Stage, config, eventually, partition, read, shipments};
+use crate::support::{Broker, Client, Stage, Written, config, eventually, partition, read, shipments};
 
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
 #[tokio::test]
-async fn nine_orders_reach_their_regions_and_are_shipped_and_counted_once() {
-    let stage = Stage::open().await;
-    let mut acknowledged = [const { Vec::new() }; 3];
-    let mut money = 0;
-    for (number, ids) in (0..).zip(&mut acknowledged) {
+async fn nine_orders_reach_their_regions_and_are_shipped_and_counted_once(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
+    let (mut written, mut money) = (Written::default(), 0);
+    for (number, region) in (0..).zip(["陕北", "关中", "陕南"]) {
         for offset in 0..3 {
             let reply = stage.client.order(stage.gateway(), number).await;
             assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
             assert_eq!(reply.header("content-type"), Some("application/json"));
             let receipt = reply.json();
-            assert_eq!(receipt["partition"], number);
-            assert_eq!(receipt["region"], ["陕北", "关中", "陕南"][usize::from(number)]);
+            assert_eq!(
+                (&receipt["partition"], &receipt["region"]),
+                (&json!(number), &json!(region))
+            );
             assert_eq!(receipt["offset"], offset);
             money += receipt["money"].as_u64().expect("an amount");
-            ids.push(reply.order_id());
+            written.add(number, Ok(reply));
         }
     }
     let statistics = stage.settled(9).await;
-    stage.verify(&acknowledged, 0).await;
+    written.verify(&stage.kafka).await;
     let total = json!({"orders": 9, "money": money, "shipped": 9, "duplicates": 0, "rejected": 0, "waiting": 0});
     assert_eq!(statistics["total"], total);
     assert_eq!(statistics["offsets"]["order"], json!([3, 3, 3]));
@@ -36,7 +42,7 @@ async fn nine_orders_reach_their_regions_and_are_shipped_and_counted_once() {
         .as_array()
         .expect("a list")
         .iter()
-        .zip(&acknowledged)
+        .zip(written.acknowledged.values())
     {
         assert_eq!((&region["orders"], &region["shipped"]), (&json!(3), &json!(3)));
         assert_eq!(region["last_order"]["order_id"], *ids.last().expect("three"));
@@ -44,11 +50,18 @@ async fn nine_orders_reach_their_regions_and_are_shipped_and_counted_once() {
     stage.close().await;
 }
 
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
 #[tokio::test]
-async fn the_reply_and_the_records_are_those_of_the_contract() {
-    let stage = Stage::open().await;
+async fn the_reply_and_the_records_are_those_of_the_contract(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
     let body = r#"{"partition":1,"money":81,"user_id":"1468136425655373824"}"#;
-    let reply = stage.client.post(stage.gateway(), "application/json", body).await;
+    let reply = stage
+        .client
+        .post(stage.gateway(), &[("content-type", "application/json")], body)
+        .await;
     let receipt = reply.json();
     let (order_id, time) = (reply.order_id(), receipt["time"].as_u64().expect("seconds"));
     let expected = format!(
@@ -76,29 +89,21 @@ async fn the_reply_and_the_records_are_those_of_the_contract() {
     stage.close().await;
 }
 
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
 #[tokio::test]
-async fn headers_that_belong_to_an_order_are_checked_and_passed_on() {
-    let stage = Stage::open().await;
-    let post = |name: &str, value: &str| {
-        let request = hyper::Request::post(format!("http://{}/submit-order", stage.gateway()))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header(name, value)
-            .body(http_body_util::Full::from("partition=0"));
-        let client = stage.client.clone();
-        async move {
-            client
-                .try_request(request.expect("a valid request"))
-                .await
-                .expect("a reply")
-        }
+async fn headers_that_belong_to_an_order_are_checked_and_passed_on(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
+    let post = async |name: &str, value: &str| {
+        let form = "partition=0";
+        stage.client.post_form(stage.gateway(), &[(name, value)], form).await
     };
     assert_eq!(post("idempotency-key", "key-1").await.status, StatusCode::OK);
     for key in ["", "with space", &"x".repeat(65)] {
-        assert_eq!(
-            post("idempotency-key", key).await.status,
-            StatusCode::BAD_REQUEST,
-            "{key:?}"
-        );
+        let reply = post("idempotency-key", key).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{key:?}");
     }
     assert_eq!(post("x-request-id", "mine").await.header("x-request-id"), Some("mine"));
     stage.settled(2).await;
@@ -123,9 +128,13 @@ async fn a_mall_of_five_regions_has_five_of_everything() {
     mall.run(&shutdown).await.expect("stopped");
 }
 
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
 #[tokio::test]
-async fn every_service_says_what_it_is_and_shows_its_metrics() {
-    let stage = Stage::open().await;
+async fn every_service_says_what_it_is_and_shows_its_metrics(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
     stage.client.order(stage.gateway(), 0).await;
     stage.settled(1).await;
     let instances = [
@@ -161,11 +170,15 @@ async fn every_service_says_what_it_is_and_shows_its_metrics() {
     stage.close().await;
 }
 
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
 #[tokio::test]
-async fn events_follow_the_figures_and_end_when_the_service_stops() {
+async fn events_follow_the_figures_and_end_when_the_service_stops(#[case] broker: Broker) {
     use http_body_util::BodyExt;
 
-    let mut stage = Stage::open().await;
+    let mut stage = Stage::open(broker).await;
     let statistics = stage.address(Instance::Statistics);
     let client: hyper_util::client::legacy::Client<_, http_body_util::Empty<hyper::body::Bytes>> =
         hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
@@ -190,10 +203,13 @@ async fn events_follow_the_figures_and_end_when_the_service_stops() {
     // A connection that never ends by itself must not keep the service from stopping.
     let stopped = tokio::time::timeout(Duration::from_secs(5), stage.mall.stop(Instance::Statistics)).await;
     stopped.expect("in time").expect("without a failure");
-    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(5), events.frame()).await {
-        if frame.is_err() {
-            break;
+    let rest = async {
+        while let Some(frame) = events.frame().await {
+            frame.expect("the stream ends as HTTP says, it does not break off");
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(5), rest)
+        .await
+        .expect("the stream ends");
     stage.close().await;
 }

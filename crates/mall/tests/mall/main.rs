@@ -1,12 +1,13 @@
 //! The mall from outside: over HTTP, through the log, with signals.
 //!
-//! `flow`, `restart` and `poison` run on librdkafka's mock broker, and on a real one when `MALL_TEST_KAFKA=host:port`
-//! names it. `exactly_once`, `fencing` and `topics` need the real one and say so when it is missing.
+//! What needs nothing runs on librdkafka's mock broker. A test that needs a real broker, or more, is ignored and says
+//! what it needs; when it is run all the same and that is missing, it fails.
 
 mod exactly_once;
 mod fencing;
 mod flow;
 mod gateway;
+mod killed_broker;
 mod outage;
 mod poison;
 mod process;

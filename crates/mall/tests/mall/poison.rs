@@ -2,17 +2,25 @@
 
 use domain::Outcome;
 use hyper::StatusCode;
+use rstest::rstest;
 
-use crate::support::{Stage, append, eventually, read, shipments};
+use crate::support::{Broker, NewRecord, Stage, append, eventually, read, shipments};
 
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
 #[tokio::test]
-async fn what_is_not_an_order_is_rejected_and_the_partition_goes_on() {
-    let stage = Stage::open().await;
+async fn what_is_not_an_order_is_rejected_and_the_partition_goes_on(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
     let valid = r#"{"money":1,"order_id":"1468136426238382080","time":1638865975,"user_id":"1"}"#;
     let huge = vec![b'['; 200_000];
     let poison: [&[u8]; 6] = [b"", b"null", b"{\"money\":", b"\xff\xfe", b"{\"money\":-1}", &huge];
-    let mut records = poison.map(|value| (None, value)).to_vec();
-    records.push((Some("1468136426238382080"), valid.as_bytes()));
+    let mut records = poison.map(|value| NewRecord { key: None, value }).to_vec();
+    records.push(NewRecord {
+        key: Some("1468136426238382080"),
+        value: valid.as_bytes(),
+    });
     append(&stage.kafka, 1, &records).await;
     let reply = stage.client.order(stage.gateway(), 1).await;
     assert_eq!(reply.status, StatusCode::OK);
@@ -44,14 +52,22 @@ async fn what_is_not_an_order_is_rejected_and_the_partition_goes_on() {
     stage.close().await;
 }
 
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
 #[tokio::test]
-async fn an_order_that_comes_twice_is_shipped_once() {
-    let stage = Stage::open().await;
+async fn an_order_that_comes_twice_is_shipped_once(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
     let order_id = stage.client.order(stage.gateway(), 2).await.order_id();
     let value = read(&stage.kafka, "order", 2).await.remove(0).value;
-    append(&stage.kafka, 2, &[(Some(&order_id), &value)]).await;
+    let again = NewRecord {
+        key: Some(&order_id),
+        value: &value,
+    };
+    append(&stage.kafka, 2, &[again]).await;
     stage.client.order(stage.gateway(), 2).await;
-    append(&stage.kafka, 2, &[(Some(&order_id), &value)]).await;
+    append(&stage.kafka, 2, &[again]).await;
 
     let statistics = stage.settled(4).await;
     let outcomes: Vec<Outcome> = shipments(&stage.kafka, 2)

@@ -1,7 +1,6 @@
 //! The binary: what it prints, how it stops, its exit codes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use domain::Replicas;
@@ -9,14 +8,13 @@ use embedded::Cluster;
 use hyper::StatusCode;
 use tokio::task::JoinSet;
 
-use crate::support::{Child, Client, eventually, free_address, order_ids};
+use crate::support::{Child, Client, Load, NOWHERE, eventually, order_ids};
 
 #[tokio::test]
 async fn alone_it_is_the_whole_mall_within_two_seconds_and_stops_within_two() {
-    let (gateway, statistics) = (free_address(), free_address());
     let settings = [
-        ("MALL_EMBEDDED__GATEWAY_LISTEN", &*gateway.to_string()),
-        ("MALL_EMBEDDED__STATISTICS_LISTEN", &*statistics.to_string()),
+        ("MALL_EMBEDDED__GATEWAY_LISTEN", "127.0.0.1:0"),
+        ("MALL_EMBEDDED__STATISTICS_LISTEN", "127.0.0.1:0"),
     ];
     // Its neighbours on this machine may take its time away, though not three times in a row.
     let mut taken = Vec::new();
@@ -35,7 +33,7 @@ async fn alone_it_is_the_whole_mall_within_two_seconds_and_stops_within_two() {
         mall.signal("INT");
         mall.ended(Duration::from_secs(10)).await;
     };
-    let printed = mall.printed();
+    let (gateway, printed) = (mall.address_of("gateway").await, mall.printed());
     assert!(
         printed.contains(&format!("curl -d partition=1 http://{gateway}/submit-order")),
         "{printed}"
@@ -65,7 +63,7 @@ async fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_used_is_told_at_once_and_whole() {
+async fn a_configuration_that_cannot_be_used_is_told_with_all_that_is_wrong() {
     let settings = [
         ("MALL_REPLICAS", "0"),
         ("MALL_REPOSITORY__HANDLING_TIME", "soon"),
@@ -90,74 +88,77 @@ async fn a_configuration_that_cannot_be_used_is_told_at_once_and_whole() {
 
 #[tokio::test]
 async fn a_health_check_says_why_a_service_is_not_ready() {
-    let address = free_address();
-    let listen = [("MALL_HTTP__LISTEN", &*address.to_string())];
-    let mut check = Child::start(&["healthcheck"], &listen);
+    let mut check = Child::start(&["healthcheck"], &[("MALL_HTTP__LISTEN", NOWHERE)]);
     assert_eq!(check.ended(Duration::from_secs(5)).await.code(), Some(1));
-    let nowhere = free_address().to_string();
-    let settings = [
-        listen[0],
-        ("MALL_ORDINAL", "0"),
-        ("MALL_KAFKA__BOOTSTRAP_SERVERS", &nowhere),
-    ];
-    let order = Child::start(&["order"], &settings);
+    eventually("it says why", async || {
+        check.printed().contains(&format!("nothing listens on {NOWHERE}"))
+    })
+    .await;
+    let kafka = kafka::Config {
+        bootstrap_servers: NOWHERE.to_owned(),
+        ..kafka::Config::default()
+    };
+    let order = Child::service("order", &kafka, &[("MALL_ORDINAL", "0")]);
+    let address = order.address_of("order-0").await.to_string();
+    let listen = [("MALL_HTTP__LISTEN", address.as_str())];
     eventually("the service lives and says what it lacks", async || {
         let mut check = Child::start(&["healthcheck"], &listen);
         let status = check.ended(Duration::from_secs(5)).await;
         status.code() == Some(1) && check.printed().contains("kafka is out of reach")
     })
     .await;
-    drop(order);
 }
 
-/// Orders until it is told to stop; the ids of what was acknowledged.
-fn keep_ordering(gateway: std::net::SocketAddr, stop: &Arc<AtomicBool>) -> JoinSet<Vec<String>> {
-    let mut clients = JoinSet::new();
-    for _ in 0..8 {
-        let (client, stop) = (Client::new(), Arc::clone(stop));
-        clients.spawn(async move {
-            let mut acknowledged = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
-                match client.try_order(gateway, 0).await {
-                    Ok(reply) if reply.status == StatusCode::OK => acknowledged.push(reply.order_id()),
-                    _ => tokio::time::sleep(Duration::from_millis(1)).await,
-                }
-            }
-            acknowledged
-        });
-    }
-    clients
+/// A gateway and its only order service, in processes of their own, and where the gateway listens.
+async fn gateway_and_order(kafka: &kafka::Config) -> (Child, Child, SocketAddr) {
+    let order = Child::service("order", kafka, &[("MALL_ORDINAL", "0")]);
+    let url = format!("http://{}", order.ready("order-0").await);
+    let settings = [
+        ("MALL_GATEWAY__ORDER_URL", url.as_str()),
+        ("MALL_GATEWAY__MAX_IN_FLIGHT", "8"),
+        ("MALL_REPLICAS", "1"),
+    ];
+    let gateway = Child::service("gateway", kafka, &settings);
+    let address = gateway.ready("gateway").await;
+    (gateway, order, address)
 }
 
 #[tokio::test]
-async fn a_stop_under_load_answers_what_is_in_flight_and_loses_nothing() {
+async fn a_stop_answers_what_is_in_flight() {
+    let cluster = Cluster::start(Replicas::THREE).expect("a broker");
+    let (mut gateway, _order, address) = gateway_and_order(&cluster.config()).await;
+    let slow = Duration::from_millis(300);
+    cluster.mock().broker_round_trip_time(1, slow).expect("a slow broker");
+    let mut orders = JoinSet::new();
+    for _ in 0..9 {
+        orders.spawn(async move { Client::new().order(address, 0).await });
+    }
+    // One more than may be in flight: when it is refused, the other eight are.
+    let refused = orders.join_next().await.expect("nine orders").expect("no panic");
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text);
+    gateway.signal("TERM");
+    for reply in orders.join_all().await {
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
+        assert!(reply.took >= slow, "{:?}", reply.took);
+    }
+    assert_eq!(gateway.ended(Duration::from_secs(10)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_stop_under_load_loses_nothing() {
     let cluster = Cluster::start(Replicas::THREE).expect("a broker");
     let kafka = cluster.config();
-    let (order_address, gateway_address) = (free_address(), free_address());
-    let mut order = Child::service(&["order"], &kafka, order_address, &[("MALL_ORDINAL", "0")]);
-    order.ready(order_address).await;
-    let url = format!("http://{order_address}");
-    let settings = [("MALL_GATEWAY__ORDER_URL", url.as_str()), ("MALL_REPLICAS", "1")];
-    let mut gateway = Child::service(&["gateway"], &kafka, gateway_address, &settings);
-    gateway.ready(gateway_address).await;
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut clients = keep_ordering(gateway_address, &stop);
+    let (mut gateway, mut order, address) = gateway_and_order(&kafka).await;
+    let load = Load::to_gateway(address, 8, 1);
     eventually("orders flow", async || order_ids(&kafka, 0).await.len() > 200).await;
-    order.signal("TERM");
-    assert_eq!(order.ended(Duration::from_secs(10)).await.code(), Some(0));
-    gateway.signal("TERM");
-    assert_eq!(gateway.ended(Duration::from_secs(10)).await.code(), Some(0));
-    stop.store(true, Ordering::Relaxed);
-
-    let written: std::collections::HashSet<String> = order_ids(&kafka, 0).await.into_iter().collect();
-    let mut acknowledged = 0;
-    while let Some(ids) = clients.join_next().await {
-        for id in ids.expect("no panic") {
-            assert!(written.contains(&id), "{id} was acknowledged and is not in the log");
-            acknowledged += 1;
-        }
+    for process in [&mut order, &mut gateway] {
+        process.signal("TERM");
+        assert_eq!(process.ended(Duration::from_secs(10)).await.code(), Some(0));
+        assert!(!process.printed().contains("panicked"));
     }
-    assert!(acknowledged > 200, "{acknowledged}");
-    assert!(!order.printed().contains("panicked") && !gateway.printed().contains("panicked"));
+    let written = load.stop().await;
+    assert!(written.count() > 200, "{}", written.count());
+    let repository = Child::service("repository", &kafka, &[("MALL_ORDINAL", "0")]);
+    repository.ready("repository-0").await;
+    written.verify(&kafka).await;
 }

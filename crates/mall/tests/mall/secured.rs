@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use crate::support::{Child, Client, Stage, eventually, free_address, real_kafka, skip};
+use crate::support::{Child, Client, Stage, eventually, kafka_at, needed};
 
-/// How to reach the secured broker; nothing in it fits the others.
-fn secured() -> Option<(kafka::Config, String)> {
-    let bootstrap_servers = std::env::var("MALL_TEST_SECURED_KAFKA").ok()?;
-    let ca = std::env::var("MALL_TEST_SECURED_CA").ok()?;
-    let kafka = kafka::Config {
-        bootstrap_servers,
-        ..real_kafka()?
-    };
-    Some((kafka, ca))
+/// How to reach the secured broker, and the file with the CA of its certificate.
+fn secured() -> (kafka::Config, String) {
+    (
+        kafka_at(needed("MALL_TEST_SECURED_KAFKA")),
+        needed("MALL_TEST_SECURED_CA"),
+    )
 }
 
 /// The settings of a client, as a user gives them. The password would be a number in a file without quotes.
@@ -29,11 +26,10 @@ fn settings<'a>(ca: &'a str, password: &'a str) -> [(&'a str, &'a str); 5] {
 }
 
 #[tokio::test]
+#[ignore = "needs MALL_TEST_SECURED_KAFKA and MALL_TEST_SECURED_CA: a broker with TLS and SCRAM"]
 async fn with_the_right_password_and_ca_orders_flow() {
-    let Some((mut kafka, ca)) = secured() else {
-        return skip("MALL_TEST_SECURED_KAFKA");
-    };
-    let mut topics = Child::service(&["topics"], &kafka, free_address(), &settings(&ca, "0042"));
+    let (mut kafka, ca) = secured();
+    let mut topics = Child::service("topics", &kafka, &settings(&ca, "0042"));
     assert!(topics.ended(Duration::from_secs(60)).await.success());
     for (name, value) in settings(&ca, "0042") {
         let name = name
@@ -49,25 +45,25 @@ async fn with_the_right_password_and_ca_orders_flow() {
 }
 
 #[tokio::test]
+#[ignore = "needs MALL_TEST_SECURED_KAFKA and MALL_TEST_SECURED_CA: a broker with TLS and SCRAM"]
 async fn a_wrong_password_and_an_unknown_ca_are_told_in_the_log_and_at_ready() {
-    let Some((kafka, ca)) = secured() else {
-        return skip("MALL_TEST_SECURED_KAFKA");
-    };
+    let (kafka, ca) = secured();
     let unknown_ca = "/etc/ssl/certs/ca-certificates.crt";
     for (settings, reason) in [
         (settings(&ca, "42"), "authentication failed"),
         (settings(unknown_ca, "0042"), "certificate verify failed"),
     ] {
-        for service in ["order", "repository", "statistics"] {
-            let address = free_address();
+        for (service, name) in [
+            ("order", "order-1"),
+            ("repository", "repository-1"),
+            ("statistics", "statistics"),
+        ] {
             let all = [&settings[..], &[("MALL_ORDINAL", "1")]].concat();
-            let child = Child::service(&[service], &kafka, address, &all);
+            let child = Child::service(service, &kafka, &all);
+            let address = child.address_of(name).await;
             eventually(&format!("{service} says {reason} at /ready"), async || {
-                let request = hyper::Request::get(format!("http://{address}/ready")).body(Default::default());
-                let reply = Client::new().try_request(request.expect("a valid request")).await;
-                reply.is_ok_and(|reply| {
-                    reply.status == StatusCode::SERVICE_UNAVAILABLE && reply.text.to_lowercase().contains(reason)
-                })
+                let reply = Client::new().get(address, "/ready").await;
+                reply.status == StatusCode::SERVICE_UNAVAILABLE && reply.text.to_lowercase().contains(reason)
             })
             .await;
             eventually("the log says so too", async || {

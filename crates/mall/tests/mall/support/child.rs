@@ -1,10 +1,12 @@
 //! The real binary as a process.
 
-use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::{Client, eventually};
 
@@ -24,6 +26,7 @@ impl Child {
         }
         command
             .args(arguments)
+            .env("MALL_LOG__FORMAT", "json")
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -38,22 +41,28 @@ impl Child {
         }
     }
 
-    /// Starts a service on a broker, listening at an address.
-    pub(crate) fn service(
-        arguments: &[&str],
-        kafka: &kafka::Config,
-        listen: SocketAddr,
-        settings: &[(&str, &str)],
-    ) -> Self {
-        let listen = listen.to_string();
+    /// Starts a service on a broker. It listens on a port of the kernel's choice: see [`Self::address`].
+    pub(crate) fn service(name: &str, kafka: &kafka::Config, settings: &[(&str, &str)]) -> Self {
         let mut all = vec![
-            ("MALL_HTTP__LISTEN", listen.as_str()),
-            ("MALL_KAFKA__BOOTSTRAP_SERVERS", &kafka.bootstrap_servers),
+            ("MALL_HTTP__LISTEN", "127.0.0.1:0"),
+            ("MALL_KAFKA__BOOTSTRAP_SERVERS", kafka.bootstrap_servers.as_str()),
             ("MALL_KAFKA__PREFIX", &kafka.prefix),
             ("MALL_KAFKA__PROPERTIES__FETCH_WAIT_MAX_MS", "10"),
         ];
         all.extend(settings);
-        Self::start(arguments, &all)
+        Self::start(&[name], &all)
+    }
+
+    /// Where the service of this name, such as `gateway` or `order-1`, says that it listens.
+    pub(crate) async fn address_of(&self, service: &str) -> SocketAddr {
+        let address = || {
+            let line = |line: &str| serde_json::from_str::<Value>(line).ok();
+            let of_service = |line: &Value| line["message"] == "listening" && line["service"] == service;
+            let found = self.printed().lines().filter_map(line).find(of_service)?;
+            found["address"].as_str()?.parse().ok()
+        };
+        eventually(&format!("{service} listens"), async || address().is_some()).await;
+        address().expect("it listens")
     }
 
     /// Everything that it has printed.
@@ -86,15 +95,14 @@ impl Child {
         }
     }
 
-    /// Waits until it says that it is ready.
-    pub(crate) async fn ready(&self, address: SocketAddr) {
-        let client = Client::new();
-        eventually(&format!("{} is ready", self.name), async || {
-            let request = hyper::Request::get(format!("http://{address}/ready")).body(Default::default());
-            let reply = client.try_request(request.expect("a valid request")).await;
-            reply.is_ok_and(|reply| reply.status.is_success())
+    /// Waits until the service of this name says that it is ready. Returns where it listens.
+    pub(crate) async fn ready(&self, service: &str) -> SocketAddr {
+        let (address, client) = (self.address_of(service).await, Client::new());
+        eventually(&format!("{service} is ready"), async || {
+            client.get(address, "/ready").await.status.is_success()
         })
         .await;
+        address
     }
 }
 
@@ -109,19 +117,13 @@ impl Drop for Child {
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+/// Keeps whole lines: what a process writes to stdout and to stderr is not mixed within a line.
+fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
     std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
-            into.lock()
-                .expect("no panic")
-                .push_str(&String::from_utf8_lossy(&buffer[..length]));
+        let (mut from, mut line) = (BufReader::new(from), Vec::new());
+        while let Ok(1..) = from.read_until(b'\n', &mut line) {
+            into.lock().expect("no panic").push_str(&String::from_utf8_lossy(&line));
+            line.clear();
         }
     });
-}
-
-/// A loopback address that is free at the moment.
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address")
 }

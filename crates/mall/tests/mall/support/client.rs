@@ -1,5 +1,7 @@
 //! An HTTP client.
 
+use std::error::Error as _;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,8 @@ use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// An HTTP client that keeps its connections.
 #[derive(Clone, Debug)]
@@ -43,18 +47,47 @@ impl Reply {
     }
 }
 
+/// Why there is no reply.
+pub(crate) enum NoReply {
+    /// Nothing was sent: the connection was refused, or it was closed before the request was begun.
+    NotSent(String),
+    /// The connection broke while the request was on its way: it may have been handled.
+    Broken(String),
+}
+
+impl fmt::Debug for NoReply {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(reason) => write!(formatter, "the request was not sent: {reason}"),
+            Self::Broken(reason) => write!(formatter, "the connection broke: {reason}"),
+        }
+    }
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
 impl Client {
     pub(crate) fn new() -> Self {
         Self(HyperClient::builder(TokioExecutor::new()).build_http())
     }
 
-    /// A request; an error when there is no reply.
-    pub(crate) async fn try_request(&self, request: Request<Full<Bytes>>) -> Result<Reply, String> {
+    /// Any request.
+    pub(crate) async fn try_request(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
         let begun = Instant::now();
-        let response = self.0.request(request).await.map_err(|error| error.to_string())?;
+        let response = self.0.request(request).await.map_err(|error| {
+            let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+            if error.is_connect() || cause.is_some_and(hyper::Error::is_canceled) {
+                NoReply::NotSent(format!("{error:?}"))
+            } else {
+                NoReply::Broken(format!("{error:?}"))
+            }
+        })?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-        let text = String::from_utf8_lossy(&body).into_owned();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| NoReply::Broken(error.to_string()))?;
+        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         Ok(Reply {
             status: head.status,
             headers: head.headers,
@@ -70,39 +103,47 @@ impl Client {
         self.try_request(request).await.expect("a reply")
     }
 
-    pub(crate) async fn post(&self, address: SocketAddr, content_type: &str, body: impl Into<Bytes>) -> Reply {
-        self.try_post(address, content_type, body).await.expect("a reply")
+    /// Posts an order in any form, with more headers.
+    pub(crate) async fn post(&self, gateway: SocketAddr, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+        self.try_request(post(gateway, headers, body)).await.expect("a reply")
     }
 
-    pub(crate) async fn try_post(
-        &self,
-        address: SocketAddr,
-        content_type: &str,
-        body: impl Into<Bytes>,
-    ) -> Result<Reply, String> {
-        let request = Request::post(format!("http://{address}/submit-order"))
-            .header("content-type", content_type)
-            .body(Full::new(body.into()))
-            .expect("a valid request");
-        self.try_request(request).await
+    /// Posts an order as a form, with more headers.
+    pub(crate) async fn post_form(&self, gateway: SocketAddr, headers: &[(&str, &str)], form: &str) -> Reply {
+        let headers = [&[("content-type", FORM)], headers].concat();
+        self.post(gateway, &headers, form.to_owned()).await
     }
 
     /// Orders something, as `curl -d partition=N` does.
     pub(crate) async fn order(&self, gateway: SocketAddr, partition: u16) -> Reply {
-        self.post(
-            gateway,
-            "application/x-www-form-urlencoded",
-            format!("partition={partition}"),
-        )
-        .await
+        self.try_order(gateway, partition).await.expect("a reply")
     }
 
-    pub(crate) async fn try_order(&self, gateway: SocketAddr, partition: u16) -> Result<Reply, String> {
-        self.try_post(
-            gateway,
-            "application/x-www-form-urlencoded",
-            format!("partition={partition}"),
-        )
-        .await
+    pub(crate) async fn try_order(&self, gateway: SocketAddr, partition: u16) -> Result<Reply, NoReply> {
+        let form = format!("partition={partition}");
+        self.try_request(post(gateway, &[("content-type", FORM)], form)).await
     }
+}
+
+fn post(gateway: SocketAddr, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let request = Request::post(format!("http://{gateway}/submit-order"));
+    headers
+        .iter()
+        .fold(request, |request, (name, value)| request.header(*name, *value))
+        .body(Full::new(body.into()))
+        .expect("a valid request")
+}
+
+/// Sends bytes as they are, over a connection of their own.
+pub(crate) async fn send_raw(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut connection = TcpStream::connect(address).await.expect("a connection");
+    connection.write_all(bytes).await.expect("sent");
+    connection
+}
+
+/// The status of the reply on such a connection.
+pub(crate) async fn read_status(connection: &mut TcpStream) -> String {
+    let mut start = [0; 12];
+    connection.read_exact(&mut start).await.expect("a reply");
+    String::from_utf8_lossy(&start).replace("HTTP/1.1 ", "")
 }

@@ -1,7 +1,7 @@
 //! A look into the log, past the services.
 
-use domain::Shipment;
-use kafka::{Consumer, Producer, Record};
+use domain::{Shipment, Timestamp};
+use kafka::{Consumer, Producer, Record, SendError};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -56,19 +56,47 @@ pub(crate) async fn shipments(kafka: &kafka::Config, partition: u16) -> Vec<Ship
         .collect()
 }
 
+/// A record for topic `order`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewRecord<'a> {
+    pub(crate) key: Option<&'a str>,
+    pub(crate) value: &'a [u8],
+}
+
 /// Puts records into topic `order` by hand.
-pub(crate) async fn append(kafka: &kafka::Config, partition: u16, records: &[(Option<&str>, &[u8])]) {
+pub(crate) async fn append(kafka: &kafka::Config, partition: u16, records: &[NewRecord<'_>]) {
     let producer = Producer::new(kafka, "test", "order").expect("a producer");
-    for (key, value) in records {
-        let (partition, timestamp) = (i32::from(partition), 1_790_000_000_000);
-        let record = Record {
-            partition,
-            key: *key,
-            value,
-            timestamp,
-            headers: &[],
-        };
-        producer.send(&record, 1).expect("taken").await.expect("delivered");
+    for outcome in deliver(&producer, partition, records).await {
+        outcome.expect("delivered");
     }
     producer.close(super::PATIENCE).await;
+}
+
+/// Writes records together, and waits for what becomes of each.
+pub(crate) async fn deliver(
+    producer: &Producer,
+    partition: u16,
+    records: &[NewRecord<'_>],
+) -> Vec<Result<(), SendError>> {
+    let sent: Vec<_> = records
+        .iter()
+        .map(|NewRecord { key, value }| {
+            let record = Record {
+                partition: i32::from(partition),
+                key: *key,
+                value,
+                timestamp: Timestamp::now().unix_millis().cast_signed(),
+                headers: &[],
+            };
+            producer.send(&record, records.len())
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for delivery in sent {
+        outcomes.push(match delivery {
+            Ok(delivery) => delivery.await.map(drop),
+            Err(refused) => Err(refused),
+        });
+    }
+    outcomes
 }

@@ -5,15 +5,19 @@ mod client;
 mod load;
 mod log;
 mod stage;
+mod written;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use child::{Child, free_address};
-pub(crate) use client::{Client, Reply};
-pub(crate) use load::{Load, Written};
-pub(crate) use log::{append, order_ids, read, shipments};
-pub(crate) use stage::{Stage, config, create_topics, partition, real_kafka};
+pub(crate) use child::Child;
+pub(crate) use client::{Client, Reply, read_status, send_raw};
+pub(crate) use load::Load;
+pub(crate) use log::{NewRecord, append, order_ids, read, shipments};
+pub(crate) use stage::{Broker, Stage, config, create_topics, kafka_at, needed, partition, real_kafka};
+pub(crate) use written::Written;
 
+/// An address at which nothing listens: port 1 is reserved for a protocol that nobody uses.
+pub(crate) const NOWHERE: &str = "127.0.0.1:1";
 /// What any single step of a test may take at most; most take milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -23,13 +27,5 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     while !holds().await {
         assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Says that a test has not tested anything, because what it needs is not there.
-pub(crate) fn skip(needs: &str) {
-    #[allow(clippy::print_stderr, reason = "for the person who reads the test's output")]
-    {
-        eprintln!("skipped: {needs} is not set");
     }
 }

@@ -1,6 +1,5 @@
 //! A broker and a mall on it.
 
-use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,19 +10,36 @@ use kafka::topics::{self, Cleanup, Growth, Topic};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, PATIENCE, eventually, order_ids, read, shipments};
+use super::{Client, PATIENCE, eventually, read};
 
-/// Where the real broker is, if there is one.
-pub(crate) fn real_kafka() -> Option<kafka::Config> {
+/// Which broker a test runs on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Broker {
+    /// librdkafka's, in the process of the test.
+    Mock,
+    /// The one that `MALL_TEST_KAFKA` names.
+    Real,
+}
+
+/// The real broker, with topics of the test's own.
+pub(crate) fn real_kafka() -> kafka::Config {
+    kafka_at(needed("MALL_TEST_KAFKA"))
+}
+
+/// A real broker, with topics of the test's own.
+pub(crate) fn kafka_at(bootstrap_servers: String) -> kafka::Config {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let bootstrap_servers = std::env::var("MALL_TEST_KAFKA").ok()?;
-    // Every test has topics of its own.
     let prefix = format!("test-{}-{}-", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    Some(kafka::Config {
+    kafka::Config {
         bootstrap_servers,
         prefix,
         ..kafka::Config::default()
-    })
+    }
+}
+
+/// What an ignored test needs from its surroundings.
+pub(crate) fn needed(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("this test needs {variable}: see .ci/run for what it names"))
 }
 
 /// A mall of three regions with all defaults, on addresses of the kernel's choice.
@@ -57,11 +73,11 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A mall on the real broker when there is one, else on the mock.
-    pub(crate) async fn open() -> Self {
-        match real_kafka() {
-            Some(kafka) => Self::on_real(kafka).await,
-            None => Self::on_mock(|_| {}).await,
+    /// A mall on one broker or the other, with all defaults.
+    pub(crate) async fn open(broker: Broker) -> Self {
+        match broker {
+            Broker::Mock => Self::on_mock(|_| {}).await,
+            Broker::Real => Self::on_real(real_kafka()).await,
         }
     }
 
@@ -138,37 +154,6 @@ impl Stage {
             orders += read(&self.kafka, "order", partition).await.len() as u64;
         }
         orders
-    }
-
-    /// Each acknowledged order is in its partition once, was shipped once, in the order of the log, and nothing else
-    /// is there but what was answered with an unknown outcome.
-    pub(crate) async fn verify(&self, acknowledged: &[Vec<String>; 3], unknown: usize) {
-        let mut more = 0;
-        for (partition, acknowledged) in (0..).zip(acknowledged) {
-            let written = order_ids(&self.kafka, partition).await;
-            let distinct: HashSet<&String> = written.iter().collect();
-            assert_eq!(
-                distinct.len(),
-                written.len(),
-                "an order is in partition {partition} twice"
-            );
-            assert!(
-                acknowledged.iter().all(|id| distinct.contains(id)),
-                "an order is not in partition {partition}"
-            );
-            more += written.len() - acknowledged.len();
-            let shipped: Vec<String> = shipments(&self.kafka, partition)
-                .await
-                .iter()
-                .filter(|shipment| shipment.outcome == domain::Outcome::Shipped)
-                .filter_map(|shipment| shipment.order_id.map(|id| id.to_string()))
-                .collect();
-            assert_eq!(shipped, written, "what was shipped of partition {partition}");
-        }
-        assert!(
-            more <= unknown,
-            "{more} orders that nobody was told of, {unknown} answers with an unknown outcome"
-        );
     }
 
     /// Stops everything, within the time that a process has.
