@@ -80,7 +80,7 @@ pub async fn serve(context: Context, about: &'static str, routes: Route) -> anyh
         .at("/live", get(poem::endpoint::make_sync(|_| "live\n")))
         .at("/ready", get(ready).data(readiness.clone()))
         .at("/metrics", get(show_metrics).data(Arc::new(metrics)));
-    let app = Frame {
+    let app = RequestScope {
         routes: routes.nest_no_strip("/", operations),
     };
     tracing::info!(service = name, %address, "listening");
@@ -163,8 +163,8 @@ pub fn request_id(request: &Request) -> &str {
 }
 
 /// An endpoint for GET and HEAD.
-pub fn get<E: IntoEndpoint>(endpoint: E) -> Only<E::Endpoint> {
-    Only {
+pub fn get<E: IntoEndpoint>(endpoint: E) -> MethodOnly<E::Endpoint> {
+    MethodOnly {
         method: Method::GET,
         allow: "GET, HEAD",
         endpoint: endpoint.into_endpoint(),
@@ -172,8 +172,8 @@ pub fn get<E: IntoEndpoint>(endpoint: E) -> Only<E::Endpoint> {
 }
 
 /// An endpoint for POST.
-pub fn post<E: IntoEndpoint>(endpoint: E) -> Only<E::Endpoint> {
-    Only {
+pub fn post<E: IntoEndpoint>(endpoint: E) -> MethodOnly<E::Endpoint> {
+    MethodOnly {
         method: Method::POST,
         allow: "POST",
         endpoint: endpoint.into_endpoint(),
@@ -182,13 +182,13 @@ pub fn post<E: IntoEndpoint>(endpoint: E) -> Only<E::Endpoint> {
 
 /// An endpoint for one method; another one is told which (poem's own 405 has no `Allow`).
 #[derive(Debug)]
-pub struct Only<E> {
+pub struct MethodOnly<E> {
     method: Method,
     allow: &'static str,
     endpoint: E,
 }
 
-impl<E: Endpoint> Endpoint for Only<E> {
+impl<E: Endpoint> Endpoint for MethodOnly<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
@@ -203,11 +203,11 @@ impl<E: Endpoint> Endpoint for Only<E> {
 }
 
 /// Around every request: an id, and every error as a problem.
-struct Frame<E> {
+struct RequestScope<E> {
     routes: E,
 }
 
-impl<E: Endpoint<Output = Response>> Endpoint for Frame<E> {
+impl<E: Endpoint<Output = Response>> Endpoint for RequestScope<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
