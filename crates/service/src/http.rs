@@ -1,32 +1,29 @@
 //! The HTTP server that every service is.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::{FutureExt, StreamExt};
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::web::Data;
-use poem::{Body, Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route, Server, handler};
+use poem::{Body, Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route, handler};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use crate::idle::IdleAcceptor;
+use crate::server::{self, BODY_DEADLINE};
 use crate::{Context, Problem, Readiness};
 
 /// The largest body that clients may send, in bytes: an order is 200.
 pub const BODY_LIMIT: usize = 16 * 1024;
-/// A client that sends more than that gets its answer after this much was read and thrown away: one that is cut off
-/// while it sends does not see the answer.
-const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
-/// A client has this long to send its body.
-const BODY_DEADLINE: Duration = Duration::from_secs(5);
-/// Requests in flight have this long to finish after the service is asked to stop: as long as the longest may take.
-const DRAIN: Duration = Duration::from_secs(7);
 
 const REQUEST_ID: &str = "x-request-id";
 /// The request id that is accepted from outside, in bytes.
@@ -65,15 +62,16 @@ pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListe
 /// asked to stop; then what is in flight has seven seconds to finish.
 ///
 /// # Errors
-/// When the socket breaks.
+/// When the socket has no address.
 pub async fn serve(context: Context, about: &'static str, routes: Route) -> anyhow::Result<()> {
     let Context {
         name,
         listener,
         shutdown,
         readiness,
-        metrics,
+        mut metrics,
     } = context;
+    let server = server::Metrics::register(&mut metrics);
     let address = listener.local_addr().context("could not read the listening address")?;
     let operations = Route::new()
         .at("/", get(poem::endpoint::make_sync(move |_| format!("{about}\n"))))
@@ -86,10 +84,15 @@ pub async fn serve(context: Context, about: &'static str, routes: Route) -> anyh
     tracing::info!(service = name, %address, "listening");
     // Without a latch of its own, a service is ready when it listens.
     readiness.latch("starting").release();
-    Server::new_with_acceptor(IdleAcceptor(listener))
-        .run_with_graceful_shutdown(app, shutdown.cancelled_owned(), Some(DRAIN))
-        .await
-        .context("the HTTP server failed")
+    server::serve(
+        async move || listener.accept().await,
+        app,
+        server::connection_limit(),
+        server,
+        shutdown,
+    )
+    .await;
+    Ok(())
 }
 
 #[handler]
@@ -111,7 +114,7 @@ fn show_metrics(Data(metrics): Data<&Arc<Registry>>) -> Response {
     }
 }
 
-/// Reads a body of at most `limit` bytes, within its limit of time.
+/// Reads a body of at most `limit` bytes, within its limit of time. The server throws away what is not read.
 ///
 /// # Errors
 /// 413, 408, or 400 when the client goes away.
@@ -122,36 +125,31 @@ pub async fn read_body(request: &Request, body: Body, limit: usize) -> Result<Ve
     };
     let length = request
         .header(header::CONTENT_LENGTH)
-        .and_then(|length| length.parse::<usize>().ok());
-    let waits_for_us = request.header(header::EXPECT).is_some();
-    if waits_for_us && length.is_some_and(|length| length > limit) {
+        .and_then(|length| length.parse::<usize>().ok())
+        .unwrap_or(0);
+    if length > limit {
         return Err(too_large());
     }
     let read = async {
-        let mut stream = std::pin::pin!(body.into_bytes_stream());
-        let (mut bytes, mut received) = (Vec::with_capacity(length.unwrap_or(0).min(limit)), 0);
+        let mut stream = pin!(body.into_bytes_stream());
+        let mut bytes = Vec::with_capacity(length);
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk?;
-            received += chunk.len();
-            if received <= limit {
-                bytes.extend_from_slice(&chunk);
-            } else if received > DISCARD_LIMIT {
-                break;
+            bytes.extend_from_slice(&chunk?);
+            if bytes.len() > limit {
+                return Ok(None);
             }
         }
-        io::Result::Ok((received <= limit).then_some(bytes))
+        io::Result::Ok(Some(bytes))
     };
-    match tokio::time::timeout(BODY_DEADLINE, read).await {
+    match timeout(BODY_DEADLINE, read).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => Err(too_large()),
         Ok(Err(error)) => Err(Problem::bad_request(format!(
             "the body broke off: {error}: nothing was written"
         ))),
         Err(_) => {
-            let detail = format!(
-                "expected the body within {} s: nothing was written",
-                BODY_DEADLINE.as_secs()
-            );
+            let seconds = BODY_DEADLINE.as_secs();
+            let detail = format!("expected the body within {seconds} s: nothing was written");
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
     }

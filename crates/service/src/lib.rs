@@ -6,12 +6,14 @@
 pub mod config;
 mod context;
 pub mod http;
-mod idle;
 mod problem;
 mod process;
 mod readiness;
+mod server;
 mod tasks;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 
 pub use context::Context;
 pub use problem::Problem;
