@@ -32,6 +32,12 @@ impl OrderId {
         Self((tick << (ORDINAL_BITS + SEQUENCE_BITS)) | (u64::from(ordinal.get()) << SEQUENCE_BITS) | sequence)
     }
 
+    /// The smallest id that can be made at a time, by any replica; 0 for a time before the epoch of the ids.
+    pub fn smallest_at(time: Timestamp) -> Self {
+        let tick = time.unix_millis().saturating_sub(EPOCH_MILLIS).min(MAX_TICK);
+        Self(tick << (ORDINAL_BITS + SEQUENCE_BITS))
+    }
+
     /// When the id was made.
     pub fn time(self) -> Timestamp {
         Timestamp::from_unix_millis(EPOCH_MILLIS + self.tick())
@@ -164,6 +170,15 @@ mod tests {
     fn an_id_holds_its_time_and_its_replica() {
         let id = generator(None).next(at(NOON), 7).expect("an id");
         assert_eq!((id.time(), id.ordinal().get(), id.sequence()), (at(NOON), 1, 7));
+    }
+
+    #[test]
+    fn the_smallest_id_of_a_time_divides_the_ids_before_it_from_those_at_it() {
+        let smallest = OrderId::smallest_at(at(NOON));
+        let before = generator(None).next(at(NOON - 1), u16::MAX).expect("an id");
+        let after = generator(None).next(at(NOON), 0).expect("an id");
+        assert!(before < smallest && smallest <= after);
+        assert_eq!(OrderId::smallest_at(at(0)).get(), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Points in time, in the two forms that the contract has.
 
 use std::fmt;
+use std::ops::Sub;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -16,7 +17,7 @@ impl Timestamp {
     }
 
     /// The time `milliseconds` after the start of 1970, the unit of Kafka's record timestamps.
-    pub fn from_unix_millis(milliseconds: u64) -> Self {
+    pub const fn from_unix_millis(milliseconds: u64) -> Self {
         Self(milliseconds)
     }
 
@@ -35,6 +36,18 @@ impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// An earlier time, not before the start of 1970.
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 

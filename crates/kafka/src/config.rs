@@ -1,18 +1,23 @@
 //! Where the broker is, and every librdkafka property that the mall sets.
 //!
-//! The values and their reasons come from measurements with librdkafka 2.12 and Kafka 3.9. A user may add or change
-//! properties (TLS, SASL, `linger.ms`…), except those that carry a guarantee.
+//! The values and their reasons come from measurements with librdkafka 2.12 and Kafka 3.9. A user may set the properties
+//! that break no promise, see [`Properties`].
 
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::BaseProducer;
 use serde::{Deserialize, Serialize};
 
 use crate::Properties;
 
-/// How long a record may wait for its acknowledgement. With what comes on top (librdkafka looks at it while it
-/// reconnects, at most every 500 ms) a client has its answer within 6 s.
+/// How long a record may wait for its acknowledgement. librdkafka looks at it up to 500 ms late while it reconnects, and
+/// an order may have waited 500 ms before: a client has its answer within 6 s.
 const MESSAGE_TIMEOUT: Duration = Duration::from_millis(4500);
 /// What a broker waits for the end of a transaction before it aborts it. Longer than a record may take, short enough
 /// that a repository that dies for good does not hold up readers for long.
@@ -46,9 +51,12 @@ impl Default for Config {
 /// A property that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The property carries a guarantee.
-    #[error("property {0:?} carries a guarantee of the mall and cannot be set: leave it out")]
-    Reserved(String),
+    /// The property is not one of those that a user may set.
+    #[error(
+        "property {0:?} cannot be set: expected one about security, sockets, compression or fetching, such as \
+         security.protocol, sasl.username, ssl.ca.location, linger.ms or compression.type"
+    )]
+    NotAllowed(String),
     /// librdkafka does not take it.
     #[error("librdkafka does not accept its properties: {0}")]
     Refused(String),
@@ -57,28 +65,12 @@ pub enum ConfigError {
     BootstrapServers(String),
 }
 
-/// Whoever changes one of these changes what the mall promises.
-const RESERVED: [&str; 13] = [
-    "acks",
-    "allow.auto.create.topics",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "isolation.level",
-    "metadata.broker.list",
-    "request.required.acks",
-    "transactional.id",
-];
-
 impl Config {
-    /// Checks what can be checked without a broker.
+    /// Checks what can be checked without a broker. It makes one client of each kind and drops it again, because some
+    /// values are only refused then: a file of certificates that is not there, two properties that exclude each other.
     ///
     /// # Errors
-    /// The first property that is reserved, unknown or impossible.
+    /// The first property that is not allowed, unknown or impossible.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let server = |server: &str| {
             server
@@ -89,13 +81,23 @@ impl Config {
         if !self.bootstrap_servers.split(',').all(server) {
             return Err(ConfigError::BootstrapServers(self.bootstrap_servers.clone()));
         }
-        if let Some((name, _)) = self.properties.iter().find(|(name, _)| RESERVED.contains(name)) {
-            return Err(ConfigError::Reserved(name.to_owned()));
+        if let Some(name) = self.properties.not_allowed() {
+            return Err(ConfigError::NotAllowed(name.to_owned()));
         }
-        let refused = |error: rdkafka::error::KafkaError| ConfigError::Refused(error.to_string());
-        self.producer("check", Duration::ZERO)
-            .create_native_config()
-            .map_err(refused)?;
+        self.create_each_kind()
+            .map_err(|error| ConfigError::Refused(error.to_string()))
+    }
+
+    /// A client of each kind, without a broker that it could connect to.
+    fn create_each_kind(&self) -> Result<(), KafkaError> {
+        let offline = |mut config: ClientConfig| {
+            config.remove("bootstrap.servers");
+            config
+        };
+        offline(self.producer("check", Duration::ZERO)).create::<BaseProducer>()?;
+        offline(self.transactional_producer("check", "check")).create::<BaseProducer>()?;
+        offline(self.consumer("check", "check")).create::<BaseConsumer>()?;
+        offline(self.admin()).create::<AdminClient<DefaultClientContext>>()?;
         Ok(())
     }
 
@@ -111,6 +113,8 @@ impl Config {
         let shared = [
             ("bootstrap.servers", self.bootstrap_servers.as_str()),
             ("client.id", client_id),
+            // Asking for a topic by its name must not create it with the broker's defaults.
+            ("allow.auto.create.topics", "false"),
             // A broker that is back is found within half a second; and while librdkafka sleeps in its reconnect
             // backoff it does not see message timeouts.
             ("reconnect.backoff.ms", "50"),
@@ -150,7 +154,7 @@ impl Config {
             &[
                 ("acks", "all"),
                 ("enable.idempotence", "true"),
-                ("linger.ms", &linger.as_millis().to_string()),
+                ("linger.ms", &(linger.as_secs_f64() * 1e3).to_string()),
                 ("message.timeout.ms", &message_timeout),
                 ("request.timeout.ms", &REQUEST_TIMEOUT.as_millis().to_string()),
                 ("retry.backoff.ms", "50"),
@@ -177,7 +181,7 @@ impl Config {
         )
     }
 
-    /// A reader of partitions that are assigned to it, from positions that the program decides.
+    /// A consumer of partitions that are assigned to it, from positions that the program decides.
     pub(crate) fn consumer(&self, client_id: &str, group: &str) -> ClientConfig {
         self.client(
             client_id,
@@ -187,7 +191,6 @@ impl Config {
                 ("enable.auto.commit", "false"),
                 ("enable.auto.offset.store", "false"),
                 ("enable.partition.eof", "true"),
-                ("allow.auto.create.topics", "false"),
                 // A position that is gone is an error: `earliest` would repeat silently, `latest` would skip.
                 ("auto.offset.reset", "error"),
                 ("check.crcs", "true"),
@@ -203,6 +206,23 @@ impl Config {
                 ("session.timeout.ms", "6000"),
             ],
         )
+    }
+
+    /// The same for reading much at once.
+    pub(crate) fn replaying_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
+        let mut config = self.consumer(client_id, group);
+        // Asks before what it has is taken, and for more: 5 million records in 4 s, in some 10 MiB.
+        let read_ahead = [
+            ("queued.min.messages", "100000"),
+            ("queued.max.messages.kbytes", "8192"),
+            ("fetch.message.max.bytes", "2097152"),
+            // The end of the log shows when a request has waited for more in vain.
+            ("fetch.wait.max.ms", "10"),
+        ];
+        for (name, value) in read_ahead.into_iter().chain(self.properties.iter()) {
+            config.set(name, value);
+        }
+        config
     }
 
     /// A client for the admin interface.
@@ -224,22 +244,50 @@ mod tests {
     fn the_defaults_are_valid_and_take_further_properties() {
         assert_eq!(Config::default().validate(), Ok(()));
         assert_eq!(with_property("linger.ms", "1").validate(), Ok(()));
-        assert_eq!(with_property("sasl.mechanism", "SCRAM-SHA-512").validate(), Ok(()));
+        for (name, value) in [
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("ssl.endpoint.identification.algorithm", "none"),
+            ("compression.type", "lz4"),
+            ("fetch.wait.max.ms", "10"),
+        ] {
+            assert_eq!(with_property(name, value).validate(), Ok(()), "{name}");
+        }
     }
 
     #[test]
-    fn a_property_that_carries_a_guarantee_cannot_be_changed() {
-        let error = with_property("acks", "1").validate().expect_err("reserved");
-        assert_eq!(error, ConfigError::Reserved("acks".to_owned()));
+    fn a_property_that_could_break_a_promise_cannot_be_set() {
+        for name in [
+            "acks",
+            "allow.auto.create.topics",
+            "delivery.report.only.error",
+            "enable.idempotence",
+            "group.id",
+            "liger.ms",
+            "message.timeout.ms",
+            "metadata.broker.list",
+            "partitioner",
+            "transaction.timeout.ms",
+        ] {
+            let error = with_property(name, "1").validate().expect_err(name);
+            assert_eq!(error, ConfigError::NotAllowed(name.to_owned()));
+        }
     }
 
     #[test]
-    fn a_property_that_librdkafka_does_not_know_is_named() {
-        let error = with_property("liger.ms", "1")
-            .validate()
-            .expect_err("unknown")
-            .to_string();
-        assert!(error.contains("liger.ms"), "{error}");
+    fn what_only_a_client_refuses_is_found_without_a_broker() {
+        // An unknown value, a file that is missing, and what only a consumer refuses.
+        for (name, value) in [
+            ("security.protocol", "SLS"),
+            ("ssl.ca.location", "/missing.pem"),
+            ("fetch.max.bytes", "1"),
+        ] {
+            let mut config = with_property(name, value);
+            if name == "ssl.ca.location" {
+                config.properties.set("security.protocol", "SSL");
+            }
+            let error = config.validate().expect_err(name);
+            assert!(matches!(error, ConfigError::Refused(_)), "{name}: {error}");
+        }
     }
 
     #[test]

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::RENEWAL;
 
 /// The same kind of line is logged once in this time.
 const QUIET: Duration = Duration::from_secs(60);
@@ -31,8 +34,11 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Outage {
+    /// Since when no broker answers; `None` while one does.
     since: Option<Instant>,
-    /// When the last one ended.
+    /// When the client was last replaced in this outage.
+    renewed: Option<Instant>,
+    /// When the last outage ended.
     ended: Option<Instant>,
     /// The last error of a single broker: it says more than "all brokers are down".
     reason: Option<String>,
@@ -51,9 +57,10 @@ impl Connection {
     /// A broker has answered.
     pub(crate) fn up(&self) {
         if self.0.down.swap(false, Ordering::Relaxed) {
-            let mut outage = lock(&self.0.outage);
+            let mut outage = self.0.outage.lock();
             let seconds = outage.since.take().map(|since| since.elapsed().as_secs());
             outage.ended = Some(Instant::now());
+            outage.renewed = None;
             outage.reason = None;
             tracing::info!(client = self.0.client, seconds, "kafka is back");
         }
@@ -61,7 +68,7 @@ impl Connection {
 
     /// No broker answers.
     pub(crate) fn down(&self, reason: &str) {
-        let mut outage = lock(&self.0.outage);
+        let mut outage = self.0.outage.lock();
         let echo = outage.ended.is_some_and(|ended| ended.elapsed() < ECHO);
         if outage.since.is_none() && !echo {
             outage.since = Some(Instant::now());
@@ -71,13 +78,26 @@ impl Connection {
         }
     }
 
+    /// Whether no broker has answered since the outage began.
     pub(crate) fn is_down(&self) -> bool {
         self.0.down.load(Ordering::Relaxed)
     }
 
+    /// Whether the client has been without a broker for [`RENEWAL`] and is to be replaced.
+    pub(crate) fn needs_renewal(&self) -> bool {
+        let waiting = |outage: &Outage| outage.renewed.or(outage.since).map(|since| since.elapsed());
+        self.is_down() && waiting(&self.0.outage.lock()) > Some(RENEWAL)
+    }
+
+    /// The client was replaced: the new one has [`RENEWAL`] too.
+    pub(crate) fn renewed(&self) {
+        tracing::debug!(client = self.0.client, "the client was replaced");
+        self.0.outage.lock().renewed = Some(Instant::now());
+    }
+
     /// Why there was no answer but this error: what the last attempt to connect failed with, if one has.
     pub(crate) fn reason(&self, error: &impl Display) -> String {
-        lock(&self.0.outage).reason.clone().unwrap_or_else(|| error.to_string())
+        self.0.outage.lock().reason.clone().unwrap_or_else(|| error.to_string())
     }
 
     /// The same as a sentence for an operator.
@@ -87,7 +107,7 @@ impl Connection {
 
     /// Whether a line of this kind has not been logged for a while.
     fn is_news(&self, kind: &str) -> bool {
-        let mut logged = lock(&self.0.logged);
+        let mut logged = self.0.logged.lock();
         let news = logged.get(kind).is_none_or(|last| last.elapsed() > QUIET);
         if news {
             logged.insert(kind.to_owned(), Instant::now());
@@ -96,24 +116,23 @@ impl Connection {
     }
 }
 
-/// Waits until a broker is connected, for at most twice the `timeout`.
+/// Waits until a broker is connected and knows the topic's leaders, for at most twice the `timeout`.
 ///
-/// What librdkafka is asked before that it puts off by up to a second, and looks at its own timers; a request for
-/// metadata goes out at once when there is a connection. Twice, because the answer to the first replaces the connection
-/// to a bootstrap server with one to the broker itself. Of all topics: asking for one by name could create it.
+/// Until it is connected, librdkafka answers requests only on a timer of up to one second; a request for metadata goes
+/// out as soon as there is a connection. Two requests, because the answer to the first replaces the connection to a
+/// bootstrap server with one to the broker itself.
 ///
 /// # Errors
 /// When no broker answers in time.
-pub(crate) fn wait_for_broker<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Result<(), KafkaError> {
+pub(crate) fn wait_for_broker<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<(), KafkaError> {
     for _ in 0..2 {
-        client.fetch_metadata(None, timeout)?;
+        client.fetch_metadata(Some(topic), timeout)?;
     }
     Ok(())
-}
-
-/// A panic while the lock was held left nothing half done.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ClientContext for Connection {
@@ -139,7 +158,7 @@ impl ClientContext for Connection {
                 // "kafka:9092/1: Connect to … failed: Connection refused (after 0ms in state CONNECT, 62 identical …)":
                 // without its end it says the same each time.
                 let reason = reason.split(" (after ").next().unwrap_or(reason);
-                lock(&self.0.outage).reason = Some(reason.to_owned());
+                self.0.outage.lock().reason = Some(reason.to_owned());
                 let credentials = matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
                 if credentials && self.is_news("credentials") {
                     tracing::error!(

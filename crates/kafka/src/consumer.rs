@@ -4,19 +4,23 @@
 //! starts. Aborted and open transactions are not seen. All functions block, for a bounded time.
 
 mod error;
+mod queries;
+mod record;
 
 use std::fmt::Display;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::ConsumeError;
+use self::error::{Meaning, meaning};
+pub use self::queries::{Committed, Watermarks};
+pub use self::record::ConsumedRecord;
 use crate::Config;
 use crate::connection::{Connection, wait_for_broker};
 
@@ -41,48 +45,10 @@ pub enum Event<'a> {
     Record(ConsumedRecord<'a>),
     /// Everything in this partition has been read.
     End(i32),
+    /// The broker does not serve a partition, for this reason. The client goes on trying.
+    Interrupted(String),
     /// Nothing, or an outage that may pass: see [`Consumer::is_disconnected`].
     Idle,
-}
-
-/// A record in the log.
-#[derive(Debug)]
-pub struct ConsumedRecord<'a>(BorrowedMessage<'a>);
-
-impl ConsumedRecord<'_> {
-    /// Its partition.
-    pub fn partition(&self) -> i32 {
-        self.0.partition()
-    }
-
-    /// Its offset.
-    pub fn offset(&self) -> i64 {
-        self.0.offset()
-    }
-
-    /// Its time in Unix milliseconds, if it has one.
-    pub fn timestamp(&self) -> Option<i64> {
-        self.0.timestamp().to_millis()
-    }
-
-    /// Its key, if it has one that is text.
-    pub fn key(&self) -> Option<&str> {
-        self.0.key().and_then(|key| str::from_utf8(key).ok())
-    }
-
-    /// Its value; empty for a record without one.
-    pub fn value(&self) -> &[u8] {
-        self.0.payload().unwrap_or_default()
-    }
-}
-
-/// The offsets that a partition holds: `low` up to, but not including, `high`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watermarks {
-    /// The first offset.
-    pub low: i64,
-    /// The offset that the next record gets.
-    pub high: i64,
 }
 
 impl Consumer {
@@ -91,9 +57,23 @@ impl Consumer {
     /// # Errors
     /// When librdkafka does not accept the configuration.
     pub fn new(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
+        Self::create(config.consumer(client_id, group), client_id, config.name(topic))
+    }
+
+    /// The same for reading much at once with [`Self::replay`]: it asks for the next records before these are taken.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn for_replay(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
+        Self::create(
+            config.replaying_consumer(client_id, group),
+            client_id,
+            config.name(topic),
+        )
+    }
+
+    fn create(config: ClientConfig, client_id: &str, topic: String) -> Result<Self, KafkaError> {
         let connection = Connection::new(client_id);
-        let topic = config.name(topic);
-        let config = config.consumer(client_id, group);
         let consumer = config.create_with_context(connection.clone())?;
         Ok(Self {
             config,
@@ -108,9 +88,15 @@ impl Consumer {
     /// # Errors
     /// As [`Self::new`].
     pub fn renew(&mut self) -> Result<(), KafkaError> {
-        tracing::debug!(topic = self.topic, "reading goes on with another client");
         self.consumer = self.config.create_with_context(self.connection.clone())?;
+        self.connection.renewed();
         Ok(())
+    }
+
+    /// Whether the client has reached no broker for [`RENEWAL`](crate::RENEWAL). It knows only when it was asked
+    /// something: so ask while [`Self::is_disconnected`].
+    pub fn needs_renewal(&self) -> bool {
+        self.connection.needs_renewal()
     }
 
     /// Waits until a broker is connected: what a new client is asked before that takes up to a second longer.
@@ -118,7 +104,7 @@ impl Consumer {
     /// # Errors
     /// When no broker answers within ten seconds.
     pub fn wait_for_broker(&self) -> Result<(), ConsumeError> {
-        wait_for_broker(self.consumer.client(), ASK_TIMEOUT).map_err(self.error("ask for the brokers"))
+        wait_for_broker(self.consumer.client(), &self.topic, ASK_TIMEOUT).map_err(self.error("ask for the brokers"))
     }
 
     fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> ConsumeError {
@@ -163,28 +149,35 @@ impl Consumer {
     /// Waits for the next event, for at most `timeout`.
     ///
     /// # Errors
-    /// When the position is lost or the client is broken. An outage is no error: it may pass.
+    /// When the position is lost, records are damaged, or the client is broken. An outage is no error: it may pass.
     pub fn poll(&self, timeout: Duration) -> Result<Event<'_>, ConsumeError> {
-        match self.consumer.poll(timeout) {
-            None => Ok(Event::Idle),
+        let error = match self.consumer.poll(timeout) {
+            None => return Ok(Event::Idle),
             Some(Ok(message)) => {
                 self.connection.up();
-                Ok(Event::Record(ConsumedRecord(message)))
+                return Ok(Event::Record(ConsumedRecord(message)));
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 self.connection.up();
-                Ok(Event::End(partition))
+                return Ok(Event::End(partition));
             }
-            Some(Err(KafkaError::MessageConsumption(
-                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-            ))) => Err(ConsumeError::PositionLost {
-                topic: self.topic.clone(),
+            Some(Err(error)) => error,
+        };
+        let code = match error {
+            KafkaError::MessageConsumptionFatal(_) => return Err(self.error("read partitions")(error)),
+            _ => error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+        };
+        let topic = self.topic.clone();
+        match meaning(code) {
+            Meaning::PositionLost => Err(ConsumeError::PositionLost { topic }),
+            Meaning::Damage => Err(ConsumeError::Damaged {
+                topic,
+                reason: code.to_string(),
             }),
-            Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => Err(self.error("read partitions")(error)),
-            Some(Err(error)) => {
-                tracing::debug!(topic = self.topic, %error, "reading is interrupted");
-                Ok(Event::Idle)
-            }
+            Meaning::Outage => Ok(Event::Idle),
+            Meaning::Interruption => Ok(Event::Interrupted(format!(
+                "kafka does not serve topic {topic:?}: {code}"
+            ))),
         }
     }
 
@@ -200,88 +193,33 @@ impl Consumer {
         mut visit: impl FnMut(&ConsumedRecord<'_>),
     ) -> Result<(), ConsumeError> {
         self.assign([(partition, offsets.start)])?;
-        let mut last = Instant::now();
+        let topic = || self.topic.clone();
+        let (mut last, mut interruption) = (Instant::now(), String::new());
         let mut next = offsets.start;
         // While others write there is always more, and the end of the partition may never be seen.
         while next < offsets.end {
+            if stop.is_cancelled() {
+                return Err(ConsumeError::Stopped { topic: topic() });
+            }
             match self.poll(POLL)? {
                 Event::Record(record) => {
                     visit(&record);
                     next = record.offset() + 1;
+                    last = Instant::now();
                 }
                 Event::End(_) => break,
-                Event::Idle if stop.is_cancelled() => {
-                    return Err(ConsumeError::Stopped {
-                        topic: self.topic.clone(),
-                    });
-                }
+                Event::Interrupted(reason) => interruption = reason,
                 Event::Idle if last.elapsed() > REPLAY_PATIENCE => {
                     return Err(ConsumeError::Stalled {
-                        topic: self.topic.clone(),
+                        topic: topic(),
                         partition,
+                        reason: interruption,
                     });
                 }
-                Event::Idle => continue,
+                Event::Idle => {}
             }
-            last = Instant::now();
         }
         self.consumer.unassign().map_err(self.error("leave partitions"))
-    }
-
-    /// Asks the broker for the offsets that a partition holds.
-    ///
-    /// # Errors
-    /// When the broker does not answer, or has no such partition.
-    pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ConsumeError> {
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition, ASK_TIMEOUT)
-            .map_err(self.error("ask for the offsets"))?;
-        self.connection.up();
-        Ok(Watermarks { low, high })
-    }
-
-    /// How many partitions the topic has; 0 when it does not exist.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
-    pub fn partitions(&self) -> Result<usize, ConsumeError> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(&self.topic), ASK_TIMEOUT)
-            .map_err(self.error("ask for the partitions"))?;
-        self.connection.up();
-        Ok(metadata
-            .topics()
-            .iter()
-            .find(|topic| topic.name() == self.topic)
-            .map_or(0, |topic| topic.partitions().len()))
-    }
-
-    /// The offset that the group has committed for a partition, if it has.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
-    pub fn committed(&self, partition: i32) -> Result<Option<i64>, ConsumeError> {
-        let list = self
-            .list([(partition, Offset::Invalid)])
-            .and_then(|list| self.consumer.committed_offsets(list, ASK_TIMEOUT))
-            .map_err(self.error("ask for the committed offsets"))?;
-        self.connection.up();
-        Ok(list.elements().first().and_then(|element| match element.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        }))
-    }
-
-    /// Commits an offset for the group, for whoever displays the lag. It is on its way when this returns.
-    pub fn commit(&self, partition: i32, offset: i64) {
-        let committed = self
-            .list([(partition, Offset::Offset(offset))])
-            .and_then(|list| self.consumer.commit(&list, CommitMode::Async));
-        if let Err(error) = committed {
-            tracing::debug!(topic = self.topic, partition, offset, %error, "the offset was not committed");
-        }
     }
 
     /// Whether the client has lost all brokers since the last answer.

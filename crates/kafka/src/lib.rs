@@ -2,12 +2,11 @@
 //!
 //! * [`Config`]: where the broker is, and every librdkafka property that the mall depends on.
 //! * [`topics`]: creates topics and holds existing ones to what they should be.
-//! * [`Producer`]: records, one or many in a request, each acknowledged, with errors sorted into *rejected* and *unknown*.
+//! * [`Producer`]: batches of records, each record acknowledged, with errors sorted into *not written* and *unknown*.
 //! * [`Consumer`]: the records of assigned partitions, from positions that the caller decides.
 //! * [`TransactionalProducer`]: batches of records in transactions, fenced by a transactional id.
 //!
-//! Consumer and TransactionalProducer block: they belong on a thread of their own. A dropped client may block too;
-//! [`Producer::close`] takes care of that for async code.
+//! The functions of `Consumer` and `TransactionalProducer` block: they belong on a thread of their own.
 
 mod config;
 mod connection;
@@ -20,8 +19,8 @@ mod transactional_producer;
 use std::time::Duration;
 
 pub use config::{Config, ConfigError};
-pub use consumer::{ConsumeError, ConsumedRecord, Consumer, Event, Watermarks};
-pub use producer::{Delivery, Producer, Record, SendError};
+pub use consumer::{Committed, ConsumeError, ConsumedRecord, Consumer, Event, Watermarks};
+pub use producer::{Delivery, Producer, ProducerHealth, Record, SendError};
 pub use properties::Properties;
 pub use transactional_producer::{TransactionError, TransactionalProducer};
 

@@ -1,36 +1,54 @@
 //! Records, each of them acknowledged.
 
+mod batch;
+mod client;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::future_producer::DeliveryFuture;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
+use self::batch::Batch;
+use self::client::Client;
 use crate::Config;
 use crate::connection::Connection;
 
-/// How long a look at the cluster may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-
+/// How long a request for metadata may take.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most records that go to the client that sends at once. With five records of a partition on their way librdkafka
 /// keeps the rest back until these are acknowledged (it counts records where it means requests, its pull request 4989),
-/// and its thread spins meanwhile: on a slow broker a core for each producer.
-const FEW: usize = 4;
-/// How long more records than that are gathered, so that all of them are in one request. Records that come meanwhile
-/// are in the next, which is larger for it: a request and the threads that it wakes cost as much as the records in it.
-const GATHERING: Duration = Duration::from_millis(3);
+/// and its thread polls without a pause meanwhile: on a slow broker a core for each producer.
+const FEW_RECORDS: usize = 4;
+/// How long the other client gathers, so that a batch is one request. A batch is handed over in less than this.
+const LINGER: Duration = Duration::from_micros(300);
+/// A batch is given up after this: `message.timeout.ms` and the half second that librdkafka may notice it late.
+const BATCH_TIMEOUT: Duration = Duration::from_millis(5200);
 
 /// An idempotent producer (`acks=all`) for one topic.
-pub struct Producer {
+#[derive(Debug)]
+pub struct Producer(Arc<Shared>);
+
+/// Looks after a [`Producer`], beside the one who sends with it.
+#[derive(Clone, Debug)]
+pub struct ProducerHealth(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     config: Config,
     client_id: String,
-    /// Sends what it gets at once.
-    prompt: FutureProducer<Connection>,
-    /// Gathers what it gets.
-    patient: FutureProducer<Connection>,
-    connection: Connection,
     topic: String,
+    connection: Connection,
+    clients: Mutex<Arc<Clients>>,
+}
+
+/// Two clients, because a single record is not to wait for others, and many are to share one request.
+#[derive(Debug)]
+struct Clients {
+    prompt: Client,
+    gathering: Client,
 }
 
 /// A record on its way to a partition.
@@ -60,27 +78,57 @@ pub struct Delivery {
 pub enum SendError {
     /// It is not in the log and will not be.
     #[error("the record was not written: {0}")]
-    Rejected(KafkaError),
+    NotWritten(KafkaError),
     /// It may or may not be in the log.
     #[error("it is unknown whether the record was written: {0}")]
     Unknown(KafkaError),
 }
 
 impl SendError {
-    /// Sorts what a delivery report says. Only errors that come before the first attempt to write, or that a broker
-    /// gives instead of writing, say that the record is not in the log. A purged record may be waiting for a retry.
+    /// Sorts the error of a delivery report. Only these two are certain: the broker has looked at the record and refused
+    /// it. Any other error, that of a missing topic too, can come after an earlier attempt that was appended and whose
+    /// acknowledgement was lost.
     fn from_report(error: KafkaError) -> Self {
         match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::TopicAuthorizationFailed,
-            ) => Self::Rejected(error),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidRecord) => Self::NotWritten(error),
             _ => Self::Unknown(error),
         }
+    }
+}
+
+impl Clients {
+    fn create(config: &Config, client_id: &str, connection: &Connection) -> Result<Self, KafkaError> {
+        let client = |linger| Client::create(&config.producer(client_id, linger), connection);
+        Ok(Self {
+            prompt: client(Duration::ZERO)?,
+            gathering: client(LINGER)?,
+        })
+    }
+
+    fn both(&self) -> [&Client; 2] {
+        [&self.prompt, &self.gathering]
+    }
+}
+
+impl Shared {
+    /// The clients to use now: others than before when these will never write again.
+    fn clients(&self) -> Arc<Clients> {
+        let mut clients = self.clients.lock();
+        let broken = clients.both().into_iter().find_map(Client::fatal_error);
+        if broken.is_some() || self.connection.needs_renewal() {
+            let client = self.client_id.as_str();
+            match Clients::create(&self.config, client, &self.connection) {
+                Ok(fresh) => {
+                    if let Some(reason) = broken {
+                        tracing::warn!(client, reason, "the producer is broken and was replaced");
+                    }
+                    *clients = Arc::new(fresh);
+                    self.connection.renewed();
+                }
+                Err(error) => tracing::error!(client, %error, "could not make another producer"),
+            }
+        }
+        Arc::clone(&clients)
     }
 }
 
@@ -91,121 +139,101 @@ impl Producer {
     /// When librdkafka does not accept the configuration.
     pub fn new(config: &Config, client_id: &str, topic: &str) -> Result<Self, KafkaError> {
         let connection = Connection::new(client_id);
-        Self::connect(config.clone(), client_id.to_owned(), config.name(topic), connection)
-    }
-
-    /// Another producer to use instead of this one: see [`RENEWAL`](crate::RENEWAL).
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn renewed(&self) -> Result<Self, KafkaError> {
-        tracing::debug!(topic = self.topic, "writing goes on with another client");
-        Self::connect(
-            self.config.clone(),
-            self.client_id.clone(),
-            self.topic.clone(),
-            self.connection.clone(),
-        )
-    }
-
-    fn connect(config: Config, client_id: String, topic: String, connection: Connection) -> Result<Self, KafkaError> {
-        let client = |linger| {
-            config
-                .producer(&client_id, linger)
-                .create_with_context(connection.clone())
-        };
-        Ok(Self {
-            prompt: client(Duration::ZERO)?,
-            patient: client(GATHERING)?,
-            config,
-            client_id,
+        let clients = Clients::create(config, client_id, &connection)?;
+        Ok(Self(Arc::new(Shared {
+            config: config.clone(),
+            client_id: client_id.to_owned(),
+            topic: config.name(topic),
             connection,
-            topic,
-        })
+            clients: Mutex::new(Arc::new(clients)),
+        })))
     }
 
-    /// Hands a record to the client; the returned future is the broker's word on it. The record is sent whether or
-    /// not the future is awaited, and the future ends within `message.timeout.ms` and a bit. `together` is how many
-    /// records are handed over before the first is awaited. They stay in order when all are awaited before the next.
-    ///
-    /// # Errors
-    /// Rejected when it cannot be handed over: the queue is full, the partition unknown, the producer broken.
-    pub fn send(
-        &self,
-        record: &Record<'_>,
-        together: usize,
-    ) -> Result<impl Future<Output = Result<Delivery, SendError>> + Send + use<>, SendError> {
-        let mut message = FutureRecord::<str, [u8]>::to(&self.topic)
-            .partition(record.partition)
-            .payload(record.value)
-            .timestamp(record.timestamp);
-        message.key = record.key;
-        if !record.headers.is_empty() {
-            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            let insert = |headers: OwnedHeaders, (key, value): &(&str, &str)| {
-                headers.insert(Header {
-                    key,
-                    value: Some(*value),
-                })
-            };
-            message = message.headers(record.headers.iter().fold(headers, insert));
-        }
-        let client = if together <= FEW { &self.prompt } else { &self.patient };
-        let report = client
-            .send_result(message)
-            .map_err(|(error, _)| SendError::Rejected(error))?;
-        Ok(Self::delivery(report, self.connection.clone()))
+    /// Looks after this producer.
+    pub fn health(&self) -> ProducerHealth {
+        ProducerHealth(Arc::clone(&self.0))
     }
 
-    async fn delivery(report: DeliveryFuture, connection: Connection) -> Result<Delivery, SendError> {
-        match report.await {
-            Ok(Ok(delivery)) if delivery.offset >= 0 => {
-                connection.up();
-                Ok(Delivery {
-                    offset: delivery.offset,
-                })
+    /// Writes records, and says for each of them, in their order, where it is. The records of a batch are in the log
+    /// before those of the next one, unless their outcome is unknown. Ends within 5.2 s.
+    pub async fn send_batch(&mut self, records: &[Record<'_>]) -> Vec<Result<Delivery, SendError>> {
+        let clients = self.0.clients();
+        let client = if records.len() <= FEW_RECORDS {
+            &clients.prompt
+        } else {
+            &clients.gathering
+        };
+        let (batch, complete) = Batch::new(records.len());
+        for (index, record) in records.iter().enumerate() {
+            if let Err(error) = client.send(&self.0.topic, record, batch.report(index)) {
+                batch.settle(index, Err(SendError::NotWritten(error)));
             }
-            // The broker had it already, from an earlier attempt, and no longer knows where.
-            Ok(Ok(_)) => Err(SendError::Unknown(KafkaError::MessageProduction(
-                RDKafkaErrorCode::DuplicateSequenceNumber,
-            ))),
-            Ok(Err((error, _))) => Err(SendError::from_report(error)),
-            // The producer was dropped.
-            Err(_) => Err(SendError::Unknown(KafkaError::Canceled)),
         }
+        client.serve_reports();
+        // Neither end is an error: what was not reported in time is unknown.
+        let _ = timeout(BATCH_TIMEOUT, complete).await;
+        batch.into_outcomes()
     }
 
-    /// Why this producer will never write again, if so: then a new one is needed.
-    pub fn fatal_error(&self) -> Option<String> {
-        let fatal = [&self.prompt, &self.patient].map(|client| client.client().fatal_error());
-        let (code, reason) = fatal.into_iter().flatten().next()?;
-        Some(format!("{code}: {reason}"))
+    /// Waits until everything that was sent has its answer, and takes the clients down. Takes at most `timeout` and a
+    /// second.
+    pub async fn close(self, timeout: Duration) {
+        let clients = self.0.clients();
+        let topic = self.0.topic.clone();
+        let close = move || {
+            let deadline = Instant::now() + timeout;
+            for client in clients.both() {
+                if let Err(error) = client.close(deadline.saturating_duration_since(Instant::now())) {
+                    tracing::warn!(topic, %error, "records were still on their way when the producer was closed");
+                }
+            }
+        };
+        // The task can only fail by a panic in librdkafka's wrapper, which has been logged.
+        let _ = spawn_blocking(close).await;
     }
+}
 
-    /// Whether the client has lost all brokers since the last answer.
+impl ProducerHealth {
+    /// Whether the producer has lost all brokers since the last answer.
     pub fn is_disconnected(&self) -> bool {
-        self.connection.is_down()
+        self.0.connection.is_down()
     }
 
-    /// Looks whether records for `partition` can be written. Blocks for at most four seconds.
+    /// Asks the broker whether records for `partition` can be written. Replaces clients that are broken, or that have
+    /// reached no broker for [`RENEWAL`](crate::RENEWAL). Takes at most four seconds.
     ///
     /// # Errors
     /// The reason why not, as a sentence for an operator.
-    pub fn probe(&self, partition: i32) -> Result<(), String> {
-        // Of all topics: asking for one by name would create it where the broker allows that.
-        let ask = |client: &FutureProducer<Connection>| client.client().fetch_metadata(None, PROBE_TIMEOUT);
-        let metadata = match ask(&self.patient).and_then(|_| ask(&self.prompt)) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                self.connection.down(&error.to_string());
-                return Err(self.connection.outage(&error));
-            }
-        };
+    pub async fn check(&self, partition: i32) -> Result<(), String> {
+        let shared = Arc::clone(&self.0);
+        spawn_blocking(move || shared.check(partition))
+            .await
+            .unwrap_or_else(|panicked| Err(panicked.to_string()))
+    }
+}
+
+impl Shared {
+    fn check(&self, partition: i32) -> Result<(), String> {
+        let (clients, topic) = (self.clients(), &self.topic);
+        // Both: each has connections of its own.
+        let metadata = clients
+            .gathering
+            .metadata(topic, METADATA_TIMEOUT)
+            .and_then(|_| clients.prompt.metadata(topic, METADATA_TIMEOUT));
+        let metadata = metadata.map_err(|error| {
+            self.connection.down(&error.to_string());
+            self.connection.outage(&error)
+        })?;
         self.connection.up();
-        let topic = &self.topic;
-        let partitions = match metadata.topics().iter().find(|found| found.name() == topic) {
-            Some(found) => found.partitions(),
-            None => return Err(format!("topic {topic:?} does not exist: run mall topics")),
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let partitions = match found.map(|found| (found.partitions(), found.error())) {
+            Some((partitions @ [_, ..], _)) => partitions,
+            Some((_, Some(error))) if RDKafkaErrorCode::from(error) == RDKafkaErrorCode::TopicAuthorizationFailed => {
+                return Err(format!(
+                    "kafka does not allow access to topic {topic:?}: grant Describe and Write"
+                ));
+            }
+            _ => return Err(format!("topic {topic:?} does not exist: run mall topics")),
         };
         match partitions.iter().find(|found| found.id() == partition) {
             None => Err(format!(
@@ -216,30 +244,6 @@ impl Producer {
             Some(_) => Ok(()),
         }
     }
-
-    /// Waits until everything that was sent has its answer, and takes the clients down. Takes at most `timeout` and
-    /// half a second.
-    pub async fn close(self, timeout: Duration) {
-        let close = move || {
-            let begun = Instant::now();
-            for client in [&self.prompt, &self.patient] {
-                if let Err(error) = client.flush(timeout.saturating_sub(begun.elapsed())) {
-                    tracing::warn!(topic = self.topic, %error, "records were still on their way when the producer closed");
-                }
-            }
-        };
-        // The task can only fail by a panic in librdkafka's wrapper, which has been logged.
-        let _ = tokio::task::spawn_blocking(close).await;
-    }
-}
-
-impl std::fmt::Debug for Producer {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Producer")
-            .field("topic", &self.topic)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]
@@ -247,22 +251,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_cannot_be_in_the_log_is_rejected() {
+    fn only_a_record_that_the_broker_refused_is_certainly_not_written() {
         let sort = |code| SendError::from_report(KafkaError::MessageProduction(code));
-        for code in [
-            RDKafkaErrorCode::UnknownPartition,
-            RDKafkaErrorCode::MessageSizeTooLarge,
-        ] {
-            assert!(matches!(sort(code), SendError::Rejected(_)), "{code}");
+        for code in [RDKafkaErrorCode::MessageSizeTooLarge, RDKafkaErrorCode::InvalidRecord] {
+            assert!(matches!(sort(code), SendError::NotWritten(_)), "{code}");
         }
-        let unknown = [
+        for code in [
+            RDKafkaErrorCode::UnknownTopic,
+            RDKafkaErrorCode::UnknownPartition,
+            RDKafkaErrorCode::UnknownTopicOrPartition,
+            RDKafkaErrorCode::TopicAuthorizationFailed,
             RDKafkaErrorCode::MessageTimedOut,
             RDKafkaErrorCode::PurgeInflight,
             RDKafkaErrorCode::PurgeQueue,
             RDKafkaErrorCode::NotEnoughReplicasAfterAppend,
             RDKafkaErrorCode::Fatal,
-        ];
-        for code in unknown {
+        ] {
             assert!(matches!(sort(code), SendError::Unknown(_)), "{code}");
         }
     }

@@ -6,7 +6,49 @@ use std::fmt;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// librdkafka properties that are passed through, by their dotted names.
+/// The properties that a user may set, and the beginnings of their names: security, sockets, and how requests are
+/// gathered and fetched. All others carry a promise of the mall.
+const ALLOWED: [&str; 34] = [
+    "api.version.request",
+    "api.version.request.timeout.ms",
+    "batch.num.messages",
+    "batch.size",
+    "broker.address.family",
+    "broker.address.ttl",
+    "broker.version.fallback",
+    "client.dns.lookup",
+    "client.rack",
+    "compression.codec",
+    "compression.level",
+    "compression.type",
+    "connections.max.idle.ms",
+    "debug",
+    "enable.metrics.push",
+    "enable.ssl.certificate.verification",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "linger.ms",
+    "log_level",
+    "max.partition.fetch.bytes",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "receive.message.max.bytes",
+    "security.protocol",
+    "socket.connection.setup.timeout.ms",
+    "socket.keepalive.enable",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "statistics.interval.ms",
+];
+/// See [`ALLOWED`].
+const ALLOWED_PREFIXES: [&str; 5] = ["enable.sasl.", "https.", "reconnect.backoff.", "sasl.", "ssl."];
+
+/// librdkafka properties that are passed through, by their dotted names: those of security, sockets, compression, and
+/// of how requests are gathered and fetched.
 ///
 /// In a file they are a table, `security.protocol = "SSL"` and `"security.protocol" = "SSL"` alike; in the environment
 /// an underscore stands for a dot: `MALL_KAFKA__PROPERTIES__SECURITY_PROTOCOL`. Values may be secret: they are not shown.
@@ -18,6 +60,13 @@ impl Properties {
     /// Sets a property, by its dotted name.
     pub fn set(&mut self, name: &str, value: &str) {
         self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// A property that a user may not set, if there is one.
+    pub(crate) fn not_allowed(&self) -> Option<&str> {
+        let allowed =
+            |name: &str| ALLOWED.contains(&name) || ALLOWED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        self.0.keys().map(String::as_str).find(|name| !allowed(name))
     }
 
     /// Names and values, by name.

@@ -1,55 +1,58 @@
 //! Batches of records, each in a transaction.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::Message;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
-use rdkafka::util::Timeout;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Connection, wait_for_broker};
 use crate::{Config, RENEWAL, Record};
 
-/// One attempt to take over the transactional id; then `stop` is looked at, and it is tried again.
+/// One attempt to take over the transactional id; then the stop signal is looked at, and it is tried again.
 const INIT_ATTEMPT: Duration = Duration::from_secs(3);
-/// More events than librdkafka has in such an attempt.
+/// Upper bound on the events of such an attempt, so that the loop that serves them ends.
 const EVENTS: usize = 64;
 /// Between two looks for deliveries. rdkafka's `poll` takes all of its time, also when they have come, and the last
 /// millisecond of it without a pause: with 1 ms each transaction took 3 ms of the processor.
-const DELIVERY_LOOK: Duration = Duration::from_micros(500);
-/// Records of a batch are delivered or have failed after `message.timeout.ms`; this is a bound beyond that.
-const DELIVERY_PATIENCE: Duration = Duration::from_secs(10);
+const DELIVERY_POLL: Duration = Duration::from_micros(500);
+/// One attempt to commit. librdkafka goes on with the commit in the background, and the next attempt resumes it.
+const COMMIT_ATTEMPT: Duration = Duration::from_millis(500);
+/// Deliveries or a commit that take longer have failed. Longer than `message.timeout.ms`.
+const WRITE_TIMEOUT: Duration = RENEWAL;
 
 /// Writes batches of records to one topic, each batch wholly or not at all, as the only one with its transactional id.
+///
+/// After any error another one is needed: opening it settles what became of the last transaction.
 pub struct TransactionalProducer {
     producer: BaseProducer<Deliveries>,
     topic: String,
+    stop: CancellationToken,
 }
 
-/// A batch was not written, or it is unknown whether it was.
+/// A batch was not committed, or it is unknown whether it was.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError {
-    /// A newer writer has the transactional id. Going on would be a duel: leave it to that one.
+    /// A newer producer has the transactional id. Going on would be a duel: leave it to that one.
     #[error("another process has taken over the transactional id: {0}")]
     Fenced(String),
-    /// The transaction was aborted: no reader sees any of it, and it may be written again.
-    #[error("the transaction was aborted: {0}")]
-    Aborted(String),
-    /// It is not known what became of the transaction. A new [`TransactionalProducer`] settles it: read the position again after
-    /// that. This one must not be used again, because a late answer could end a later transaction.
-    #[error("it is unknown whether the transaction was committed: {0}")]
-    Unknown(String),
+    /// It is not known what became of the transaction; or it was never begun, because the client cannot be used.
+    #[error("the transaction did not succeed: {0}")]
+    Failed(String),
     /// The process is asked to stop.
-    #[error("stopped before the writer was ready")]
+    #[error("stopped before the transaction was committed")]
     Stopped,
 }
 
 impl TransactionalProducer {
     /// Takes over the transactional id: fences a predecessor that still lives and ends its open transaction.
-    /// Blocks until that is done or `stop` is cancelled (looked at every three seconds).
+    /// Blocks until that is done or `stop` is cancelled (looked at every three seconds). `waiting` is told why it takes
+    /// longer than one attempt.
     ///
     /// # Errors
     /// When librdkafka does not accept the configuration, the broker refuses for good, or it is out of reach for
@@ -64,100 +67,117 @@ impl TransactionalProducer {
     ) -> Result<Self, TransactionError> {
         let deliveries = Deliveries {
             connection: Connection::new(client_id),
-            failed: Arc::default(),
+            batch: Arc::default(),
         };
         let producer: BaseProducer<Deliveries> = config
             .transactional_producer(client_id, transactional_id)
             .create_with_context(deliveries)
-            .map_err(|error| TransactionError::Unknown(error.to_string()))?;
-        let writer = Self {
+            .map_err(|error| TransactionError::Failed(error.to_string()))?;
+        let opened = Self {
             producer,
             topic: config.name(topic),
+            stop: stop.clone(),
         };
         let begun = Instant::now();
         loop {
-            let attempt = wait_for_broker(writer.producer.client(), INIT_ATTEMPT)
-                .and_then(|()| writer.producer.init_transactions(INIT_ATTEMPT));
+            let attempt = wait_for_broker(opened.producer.client(), &opened.topic, INIT_ATTEMPT)
+                .and_then(|()| opened.producer.init_transactions(INIT_ATTEMPT));
             // Serves the log and error events of the attempt, one by one: they hold the reason.
-            (0..EVENTS).for_each(|_| writer.producer.poll(Duration::ZERO));
+            (0..EVENTS).for_each(|_| opened.producer.poll(Duration::ZERO));
             match attempt {
-                Ok(()) => return Ok(writer),
+                Ok(()) => return Ok(opened),
                 Err(_) if stop.is_cancelled() => return Err(TransactionError::Stopped),
                 Err(error) if may_pass(&error) => {
-                    let reason = writer.deliveries().connection.outage(&error);
+                    let reason = opened.deliveries().connection.outage(&error);
                     if begun.elapsed() > RENEWAL {
-                        return Err(TransactionError::Unknown(reason));
+                        return Err(TransactionError::Failed(reason));
                     }
                     waiting(&reason);
                 }
-                Err(error) => return Err(writer.sort(&error)),
+                Err(error) => return Err(opened.failure(&error)),
             }
         }
     }
 
-    /// Writes a batch in one transaction. Blocks until it is committed, aborted, or unknown.
+    /// Writes a batch in one transaction, and returns the offset after its last record. Blocks until it is committed or
+    /// has failed, for at most twenty seconds; when the process is asked to stop, for half a second more.
     ///
     /// # Errors
     /// See [`TransactionError`]; in no case is a part of the batch visible.
-    pub fn write<'a>(&self, records: impl IntoIterator<Item = Record<'a>>) -> Result<(), TransactionError> {
-        self.deliveries().take_failure();
-        self.producer.begin_transaction().map_err(|error| self.sort(&error))?;
+    pub fn write<'a>(&self, records: impl IntoIterator<Item = Record<'a>>) -> Result<i64, TransactionError> {
+        *self.deliveries().batch.lock() = Batch::default();
+        self.producer
+            .begin_transaction()
+            .map_err(|error| self.failure(&error))?;
         for record in records {
             let mut message = BaseRecord::<str, [u8]>::to(&self.topic)
                 .partition(record.partition)
                 .payload(record.value)
                 .timestamp(record.timestamp);
             message.key = record.key;
-            if let Err((error, _)) = self.producer.send(message) {
-                return Err(self.abort(&error));
-            }
+            self.producer.send(message).map_err(|(error, _)| self.failure(&error))?;
         }
-        self.wait_for_deliveries();
-        if let Some(error) = self.deliveries().take_failure() {
-            return Err(self.abort(&error));
-        }
-        self.commit()
-    }
-
-    fn commit(&self) -> Result<(), TransactionError> {
-        // librdkafka bounds it by the transaction's own timeout; a shorter bound would make the outcome unknown.
-        let deadline = Instant::now() + DELIVERY_PATIENCE;
-        loop {
-            match self.producer.commit_transaction(Timeout::Never) {
-                Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
-                Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
-                    return Err(self.abort(&KafkaError::Transaction(error)));
-                }
-                Err(error) => return Err(self.sort(&error)),
-            }
-        }
-    }
-
-    /// Ends the transaction without its records becoming visible.
-    fn abort(&self, cause: &KafkaError) -> TransactionError {
-        if self.producer.client().fatal_error().is_some() {
-            return self.sort(cause);
-        }
-        self.producer.purge(PurgeConfig::default().queue().inflight());
-        self.wait_for_deliveries();
-        match self.producer.abort_transaction(DELIVERY_PATIENCE) {
-            Ok(()) => TransactionError::Aborted(cause.to_string()),
-            Err(error) => self.sort(&error),
-        }
+        self.wait_for_deliveries()?;
+        self.commit()?;
+        Ok(self.deliveries().batch.lock().end)
     }
 
     /// Waits here, because `commit_transaction` of rdkafka waits in slices of 100 ms.
-    fn wait_for_deliveries(&self) {
-        let deadline = Instant::now() + DELIVERY_PATIENCE;
-        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            std::thread::sleep(DELIVERY_LOOK);
+    fn wait_for_deliveries(&self) -> Result<(), TransactionError> {
+        let begun = Instant::now();
+        let mut stopping = None;
+        while self.producer.in_flight_count() > 0 {
+            std::thread::sleep(DELIVERY_POLL);
             self.producer.poll(Duration::ZERO);
+            if let Some(error) = self.deliveries().batch.lock().failed.take() {
+                return Err(self.failure(&error));
+            }
+            if self.stop.is_cancelled() {
+                let since = *stopping.get_or_insert_with(Instant::now);
+                if since.elapsed() > COMMIT_ATTEMPT {
+                    return Err(TransactionError::Stopped);
+                }
+            }
+            if begun.elapsed() > WRITE_TIMEOUT {
+                return Err(self.late());
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits in attempts of half a second, so that an outage does not hold up a stop. An attempt that timed out is
+    /// resumed by the next one.
+    fn commit(&self) -> Result<(), TransactionError> {
+        let begun = Instant::now();
+        loop {
+            // Looked at before the attempt: one that is asked to stop still has this attempt.
+            let stopping = self.stop.is_cancelled();
+            match self.producer.commit_transaction(COMMIT_ATTEMPT) {
+                Ok(()) => {
+                    self.deliveries().connection.up();
+                    return Ok(());
+                }
+                Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                    if stopping {
+                        return Err(TransactionError::Stopped);
+                    }
+                    if begun.elapsed() > WRITE_TIMEOUT {
+                        return Err(self.late());
+                    }
+                }
+                Err(error) => return Err(self.failure(&error)),
+            }
         }
     }
 
-    /// Sorts an error after which this writer is not used again.
-    fn sort(&self, error: &KafkaError) -> TransactionError {
+    /// What did not come to an end within [`WRITE_TIMEOUT`].
+    fn late(&self) -> TransactionError {
+        let late = format!("no answer within {} s", WRITE_TIMEOUT.as_secs());
+        TransactionError::Failed(self.deliveries().connection.outage(&late))
+    }
+
+    /// Whether another producer has taken over, or what else has gone wrong.
+    fn failure(&self, error: &KafkaError) -> TransactionError {
         let fatal = self.producer.client().fatal_error();
         let code = fatal
             .as_ref()
@@ -168,7 +188,7 @@ impl TransactionalProducer {
             Some(
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
             ) => TransactionError::Fenced(reason),
-            _ => TransactionError::Unknown(reason),
+            _ => TransactionError::Failed(reason),
         }
     }
 
@@ -195,16 +215,18 @@ impl std::fmt::Debug for TransactionalProducer {
     }
 }
 
-/// The first failed delivery of a batch.
+/// What the broker says of the records of a batch.
 struct Deliveries {
     connection: Connection,
-    failed: Arc<Mutex<Option<KafkaError>>>,
+    batch: Arc<Mutex<Batch>>,
 }
 
-impl Deliveries {
-    fn take_failure(&self) -> Option<KafkaError> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+#[derive(Default)]
+struct Batch {
+    /// The offset after the last record.
+    end: i64,
+    /// The first delivery that failed.
+    failed: Option<KafkaError>,
 }
 
 impl ClientContext for Deliveries {
@@ -221,11 +243,14 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut batch = self.batch.lock();
         match result {
-            Ok(_) => self.connection.up(),
+            Ok(message) => {
+                self.connection.up();
+                batch.end = batch.end.max(message.offset() + 1);
+            }
             Err((error, _)) => {
-                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                failed.get_or_insert_with(|| error.clone());
+                batch.failed.get_or_insert_with(|| error.clone());
             }
         }
     }

@@ -82,7 +82,7 @@ impl Validate for Config {
         let kafka = self.kafka.validate().err().map(|error| {
             let key = match error {
                 kafka::ConfigError::BootstrapServers(_) => "kafka.bootstrap_servers",
-                kafka::ConfigError::Reserved(_) | kafka::ConfigError::Refused(_) => "kafka.properties",
+                kafka::ConfigError::NotAllowed(_) | kafka::ConfigError::Refused(_) => "kafka.properties",
             };
             (key, error.to_string())
         });

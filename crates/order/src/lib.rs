@@ -11,7 +11,9 @@ mod writer;
 
 use std::num::NonZeroU32;
 
+use anyhow::Context as _;
 use domain::{Ordinal, Partition};
+use kafka::Producer;
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 use tokio::sync::mpsc;
@@ -54,17 +56,18 @@ impl Default for Settings {
 /// # Errors
 /// When the configuration cannot be used. An outage of the broker is no error: the service is not ready meanwhile.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
-    let metrics = Metrics::register(&mut context.metrics);
+    let metrics = Metrics::register(&mut context.metrics, Partition::from(config.ordinal));
     let partition = Partition::from(config.ordinal);
     let latch = context.readiness.latch("looking for the last order id in the log");
-    let broker = Broker::new(&config, &context.name, latch.clone())?;
+    let producer = Producer::new(&config.kafka, &context.name, "order").context("could not make a producer")?;
+    let broker = Broker::new(&config, &context.name, producer.health(), latch.clone());
     let (queue, jobs) = mpsc::channel(config.settings.queue_capacity.get() as usize);
-    let writer = Writer::new(context.name.clone(), partition, broker.producer(), jobs, metrics);
+    let writer = Writer::new(context.name.clone(), partition, producer, jobs, metrics);
 
     let mut tasks = Tasks::new(&context.shutdown);
     let shutdown = context.shutdown.clone();
     tasks.spawn("writer", async move {
-        // The last id is needed before the first order. Who stops before that has nothing to write.
+        // The last id is needed before the first order. If it is stopped before that, nothing has been accepted yet.
         if let Some(last) = broker.last_order_id(&shutdown).await {
             // The writer ends when the queue is closed: that is when the server has finished, after `shutdown`.
             tokio::join!(broker.watch(shutdown), writer.run(last));

@@ -1,21 +1,20 @@
 //! Gives orders their ids and writes them, one batch at a time.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::{Order, OrderId, OrderIdGenerator, Partition, Receipt, Region, Submission, Timestamp};
 use kafka::{Delivery, Producer, Record, SendError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
 
 /// The most orders in one batch: bounds how long an order that just missed one waits.
 const BATCH: usize = 1000;
-/// An order that has waited for its batch this long is given up before it is written: the broker does not answer, and
+/// An order that has waited for its batch this long is refused: the broker does not acknowledge the batch before, and
 /// the client must have its own answer within 6 s.
-const PATIENCE: Duration = Duration::from_millis(500);
+const MAX_WAIT: Duration = Duration::from_millis(500);
 /// What is on its way when the service stops has this long to be acknowledged.
-const FLUSH: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An order that waits for its batch.
 #[derive(Debug)]
@@ -41,20 +40,32 @@ pub(crate) enum Failure {
     },
 }
 
+/// Where the answer to an order goes.
+type Reply = oneshot::Sender<Result<Receipt, Failure>>;
+
 /// Writes the orders of one partition.
 pub(crate) struct Writer {
     name: String,
     partition: Partition,
-    producer: watch::Receiver<Arc<Producer>>,
+    producer: Producer,
     jobs: mpsc::Receiver<Job>,
     metrics: Metrics,
+}
+
+/// An order in the form of its record, with the client that waits for it.
+struct Outgoing {
+    order: Order,
+    key: String,
+    value: Vec<u8>,
+    headers: Vec<(&'static str, String)>,
+    reply: Reply,
 }
 
 impl Writer {
     pub(crate) fn new(
         name: String,
         partition: Partition,
-        producer: watch::Receiver<Arc<Producer>>,
+        producer: Producer,
         jobs: mpsc::Receiver<Job>,
         metrics: Metrics,
     ) -> Self {
@@ -72,72 +83,69 @@ impl Writer {
         let mut ids = OrderIdGenerator::new(self.partition.into(), last);
         let mut jobs = Vec::with_capacity(BATCH);
         while self.jobs.recv_many(&mut jobs, BATCH).await > 0 {
-            let producer = Arc::clone(&self.producer.borrow_and_update());
-            self.metrics.batch.observe(jobs.len() as f64);
-            // All are handed over before the first is awaited: they share a request.
-            let together = jobs.len();
-            let sent: Vec<_> = jobs
-                .drain(..)
-                .filter_map(|job| self.send(&producer, &mut ids, job, together))
-                .collect();
-            for (order, reply, delivery) in sent {
-                let outcome = delivery.await;
-                self.settle(order, reply, outcome);
-            }
+            let batch: Vec<Outgoing> = jobs.drain(..).filter_map(|job| self.accept(&mut ids, job)).collect();
+            self.write(batch).await;
         }
-        let producer = Arc::clone(&self.producer.borrow());
-        drop(self.producer);
-        if let Some(producer) = Arc::into_inner(producer) {
-            producer.close(FLUSH).await;
-        }
+        self.producer.close(CLOSE_TIMEOUT).await;
     }
 
-    /// Hands an order over to the producer; one that cannot be is answered at once.
-    fn send(
-        &self,
-        producer: &Producer,
-        ids: &mut OrderIdGenerator,
-        job: Job,
-        together: usize,
-    ) -> Option<(Order, Reply, impl Future<Output = Result<Delivery, SendError>> + use<>)> {
+    /// Gives an order its id; one that cannot be written is answered at once.
+    fn accept(&self, ids: &mut OrderIdGenerator, job: Job) -> Option<Outgoing> {
         let Job {
             submission,
             headers,
             queued,
             reply,
         } = job;
-        let refuse = |reply: Reply, reason: String| {
-            self.metrics.rejected.inc();
-            // An error means that the client has gone.
-            let _ = reply.send(Err(Failure::NotWritten(reason)));
-            None
+        let id = if queued.elapsed() > MAX_WAIT {
+            Err("kafka does not acknowledge the orders before this one: nothing was written".to_owned())
+        } else {
+            ids.next(Timestamp::now(), rand::random())
+                .inspect_err(|error| tracing::warn!(service = self.name, %error, "an order is refused"))
+                .map_err(|error| error.to_string())
         };
-        if queued.elapsed() > PATIENCE {
-            return refuse(
-                reply,
-                "kafka does not acknowledge the orders before this one".to_owned(),
-            );
-        }
-        let order_id = match ids.next(Timestamp::now(), rand::random()) {
+        let order_id = match id {
             Ok(order_id) => order_id,
-            Err(error) => {
-                tracing::warn!(service = self.name, %error, "an order is refused");
-                return refuse(reply, error.to_string());
+            Err(reason) => {
+                self.metrics.not_written.inc();
+                // An error means that the client has gone.
+                let _ = reply.send(Err(Failure::NotWritten(reason)));
+                return None;
             }
         };
         let order = submission.into_order(order_id);
-        let (key, value) = (order_id.to_string(), order.to_record());
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let record = Record {
-            partition: self.partition.id(),
-            key: Some(&key),
-            value: &value,
-            timestamp: order_id.time().unix_millis().cast_signed(),
-            headers: &headers,
-        };
-        match producer.send(&record, together) {
-            Ok(delivery) => Some((order, reply, delivery)),
-            Err(error) => refuse(reply, error.to_string()),
+        Some(Outgoing {
+            key: order_id.to_string(),
+            value: order.to_record(),
+            order,
+            headers,
+            reply,
+        })
+    }
+
+    async fn write(&mut self, batch: Vec<Outgoing>) {
+        self.metrics.batch.observe(batch.len() as f64);
+        let headers: Vec<Vec<(&str, &str)>> = batch
+            .iter()
+            .map(|outgoing| {
+                let headers = outgoing.headers.iter();
+                headers.map(|(name, value)| (*name, value.as_str())).collect()
+            })
+            .collect();
+        let records: Vec<Record<'_>> = batch
+            .iter()
+            .zip(&headers)
+            .map(|(outgoing, headers)| Record {
+                partition: self.partition.id(),
+                key: Some(&outgoing.key),
+                value: &outgoing.value,
+                timestamp: outgoing.order.order_id.time().unix_millis().cast_signed(),
+                headers,
+            })
+            .collect();
+        let outcomes = self.producer.send_batch(&records).await;
+        for (Outgoing { order, reply, .. }, outcome) in batch.into_iter().zip(outcomes) {
+            self.settle(order, reply, outcome);
         }
     }
 
@@ -151,8 +159,8 @@ impl Writer {
                 tracing::info!(service, %order_id, partition = partition.id(), offset, %region, "order written");
                 Ok(Receipt::new(order, partition, offset))
             }
-            Err(error @ SendError::Rejected(_)) => {
-                self.metrics.rejected.inc();
+            Err(error @ SendError::NotWritten(_)) => {
+                self.metrics.not_written.inc();
                 tracing::warn!(service, %order_id, partition = partition.id(), %region, %error, "order not written");
                 Err(Failure::NotWritten(error.to_string()))
             }
@@ -169,5 +177,3 @@ impl Writer {
         let _ = reply.send(answer);
     }
 }
-
-type Reply = oneshot::Sender<Result<Receipt, Failure>>;

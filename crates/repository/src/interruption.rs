@@ -1,4 +1,4 @@
-//! Why the loop of repository-N cannot simply go on, and what that means.
+//! Why repository-N cannot simply go on, and what that means.
 
 use kafka::{ConsumeError, TransactionError};
 use service::TemporaryFailure;
@@ -8,7 +8,10 @@ pub(crate) enum Interruption {
     /// The process is asked to stop.
     Stopped,
     /// It begins anew, with what the log says: only that tells whether the last transaction was committed.
-    Again(String),
+    Restart {
+        /// Why.
+        reason: String,
+    },
     /// It cannot go on.
     Failed(anyhow::Error),
 }
@@ -17,8 +20,10 @@ impl From<ConsumeError> for Interruption {
     fn from(error: ConsumeError) -> Self {
         match error {
             ConsumeError::Stopped { .. } => Self::Stopped,
-            ConsumeError::PositionLost { .. } => Self::Failed(error.into()),
-            ConsumeError::Stalled { .. } | ConsumeError::Kafka { .. } => Self::Again(error.to_string()),
+            ConsumeError::PositionLost { .. } | ConsumeError::Damaged { .. } => Self::Failed(error.into()),
+            ConsumeError::Stalled { .. } | ConsumeError::Kafka { .. } => Self::Restart {
+                reason: error.to_string(),
+            },
         }
     }
 }
@@ -30,7 +35,7 @@ impl From<TransactionError> for Interruption {
             TransactionError::Fenced(_) => Self::Failed(
                 TemporaryFailure(format!("{error}: is there a second repository with this ordinal?")).into(),
             ),
-            TransactionError::Aborted(reason) | TransactionError::Unknown(reason) => Self::Again(reason),
+            TransactionError::Failed(reason) => Self::Restart { reason },
         }
     }
 }

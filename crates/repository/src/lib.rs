@@ -1,28 +1,30 @@
 //! repository-N: ships each order of partition N exactly once, whatever dies.
 //!
 //! Topic `shipment` is the repository's position, its record of what it did, and its list of what it could not do, in
-//! one log, written in transactions. `position` decides where to go on, `packing` what becomes of a record, `window`
-//! which ids were shipped before: all pure. `recovery` reads the log back, `warehouse` is the loop around all.
+//! one log, written in transactions. `position` decides where to go on, `decision` what becomes of a record, `window`
+//! which ids were shipped before, `batching` when a batch is complete: all pure. `recovery` reads the logs back,
+//! `worker` is the loop around all.
 
+mod batching;
+mod decision;
 mod interruption;
 mod metrics;
-mod packing;
 mod position;
 mod recovery;
-mod warehouse;
 mod window;
+mod worker;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use domain::Ordinal;
+use domain::{Ordinal, Partition};
 use poem::Route;
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 
 use crate::metrics::Metrics;
 pub use crate::position::OnLostPosition;
-use crate::warehouse::Warehouse;
+use crate::worker::Worker;
 
 /// What repository-N is.
 #[derive(Clone, Debug)]
@@ -48,8 +50,10 @@ pub struct Settings {
     /// quiet time does not wait.
     #[serde(with = "humantime_serde")]
     pub batch_interval: Duration,
-    /// How many shipped ids are remembered to recognise an order that comes again. 8 bytes each.
-    pub duplicate_window: NonZeroU32,
+    /// How long shipped ids are remembered to recognise an order that comes again, by the time within the ids. Longer
+    /// than a client may repeat an order. 8 bytes for each order, at most 2 million orders.
+    #[serde(with = "humantime_serde")]
+    pub duplicate_window: Duration,
     /// What to do when the position is lost.
     pub on_lost_position: OnLostPosition,
 }
@@ -63,8 +67,8 @@ impl Default for Settings {
             // A transaction costs the same for one record and for a hundred, about 4 ms of a broker's and a client's
             // time; with this an order of a hundred a second is still visible within 25 ms.
             batch_interval: Duration::from_millis(20),
-            // Ten minutes at the highest rate that was measured: as long as a client may repeat an order.
-            duplicate_window: const { NonZeroU32::new(2_000_000).unwrap() },
+            // A client may repeat an order for 10 minutes, and order-N may write it somewhat later.
+            duplicate_window: Duration::from_secs(15 * 60),
             on_lost_position: OnLostPosition::Refuse,
         }
     }
@@ -76,12 +80,12 @@ impl Default for Settings {
 /// When the position is lost, or another process has taken over this ordinal (then the process should come back
 /// later). An outage of the broker is no error: the service is not ready meanwhile.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
-    let metrics = Metrics::register(&mut context.metrics);
+    let metrics = Metrics::register(&mut context.metrics, Partition::from(config.ordinal));
     let latch = context.readiness.latch("taking over the partition");
     let shutdown = context.shutdown.clone();
-    let warehouse = Warehouse::new(config, context.name.clone(), latch, shutdown, metrics)?;
+    let worker = Worker::new(config, context.name.clone(), latch, shutdown, metrics)?;
     let mut tasks = Tasks::new(&context.shutdown);
-    tasks.spawn_blocking("warehouse", move || warehouse.run());
+    tasks.spawn_blocking("worker", move || worker.run());
     tasks.spawn(
         "http",
         service::http::serve(context, "repository: ships the orders of one region", Route::new()),

@@ -2,59 +2,71 @@
 
 use std::sync::atomic::AtomicI64;
 
-use domain::Outcome;
+use domain::{Outcome, Partition};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
-/// `shipped`, `duplicate` or `rejected`.
+/// The partition of the orders, and their outcome: `shipped`, `duplicate` or `rejected`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Label {
+struct OutcomeLabel {
     outcome: &'static str,
+    partition: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartitionLabel {
+    partition: i32,
 }
 
 /// What `/metrics` shows of repository-N.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    orders: Family<Label, Counter>,
-    /// Records of `order` behind the position.
+    partition: i32,
+    outcomes: Family<OutcomeLabel, Counter>,
+    /// Records of `order` that are known to wait behind the position.
     pub(crate) lag: Gauge<i64, AtomicI64>,
     /// How long a transaction takes, in seconds.
     pub(crate) transaction: Histogram,
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry, partition: Partition) -> Self {
+        let lags = Family::<PartitionLabel, Gauge<i64, AtomicI64>>::default();
+        let partition = partition.id();
         let metrics = Self {
-            orders: Family::default(),
-            lag: Gauge::default(),
+            partition,
+            outcomes: Family::default(),
+            lag: lags.get_or_create(&PartitionLabel { partition }).clone(),
             transaction: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
         };
         registry.register(
-            "repository_orders",
-            "Records of topic order, by outcome",
-            metrics.orders.clone(),
+            "repository_outcomes",
+            "Records of topic order, by what became of them",
+            metrics.outcomes.clone(),
         );
         registry.register(
             "repository_lag_records",
             "Records of topic order without an outcome",
-            metrics.lag.clone(),
+            lags,
         );
-        registry.register(
-            "repository_transaction_seconds",
+        registry.register_with_unit(
+            "repository_transaction_duration",
             "Time of a transaction",
+            Unit::Seconds,
             metrics.transaction.clone(),
         );
         metrics
     }
 
     pub(crate) fn count(&self, outcome: Outcome) {
-        self.orders
-            .get_or_create(&Label {
+        self.outcomes
+            .get_or_create(&OutcomeLabel {
                 outcome: outcome.name(),
+                partition: self.partition,
             })
             .inc();
     }

@@ -86,6 +86,7 @@ impl Counter {
         let mut next_discovery = begun;
         let mut caught_up = false;
         let mut reading = false;
+        let mut interrupted = false;
         while !self.shutdown.is_cancelled() {
             if Instant::now() >= next_discovery {
                 let answered = self.discover()?;
@@ -98,7 +99,9 @@ impl Counter {
                 let settled = answered && !self.partitions.is_empty();
                 next_discovery = Instant::now() + if settled { DISCOVERY } else { FIRST_DISCOVERY };
             }
-            match self.reader.poll(if reading { Duration::ZERO } else { POLL })? {
+            let event = self.reader.poll(if reading { Duration::ZERO } else { POLL })?;
+            let served = matches!(event, Event::Record(_) | Event::End(_));
+            match event {
                 Event::Record(record) => {
                     reading = true;
                     let index = usize::try_from(record.partition()).unwrap_or(usize::MAX);
@@ -123,6 +126,17 @@ impl Counter {
                     }
                 }
                 Event::Idle => {}
+                Event::Interrupted(reason) => {
+                    self.latch.hold(&reason);
+                    interrupted = true;
+                    continue;
+                }
+            }
+            if interrupted && served {
+                interrupted = false;
+                if caught_up {
+                    self.latch.release();
+                }
             }
             if !caught_up && self.behind.is_empty() && !self.partitions.is_empty() {
                 caught_up = true;

@@ -1,25 +1,39 @@
-//! Why reading cannot go on.
+//! Why consuming cannot go on, and which of the client's errors say so.
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::REPLAY_PATIENCE;
 
-/// Reading cannot go on.
+/// Consuming cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
     /// The position does not exist (any more). Going on elsewhere would skip or repeat records.
-    #[error("topic {topic:?} no longer holds the position of its reader: it was truncated or recreated")]
+    #[error("topic {topic:?} no longer holds the position of its consumer: it was truncated or recreated")]
     PositionLost {
         /// The topic.
         topic: String,
     },
+    /// Records cannot be read: the client would skip them, and with them orders.
+    #[error(
+        "records of topic {topic:?} are damaged, or of a format that librdkafka does not know: {reason}: \
+         check the broker's disk; going on would skip them"
+    )]
+    Damaged {
+        /// The topic.
+        topic: String,
+        /// What the client says.
+        reason: String,
+    },
     /// Reading back did not come to an end.
-    #[error("nothing came from partition {partition} of topic {topic:?} for {} s while reading it back", REPLAY_PATIENCE.as_secs())]
+    #[error("nothing came from partition {partition} of topic {topic:?} for {} s while reading it back{}{reason}",
+        REPLAY_PATIENCE.as_secs(), if reason.is_empty() { "" } else { ": " })]
     Stalled {
         /// The topic.
         topic: String,
         /// The partition.
         partition: i32,
+        /// What interrupted it, if the client said so.
+        reason: String,
     },
     /// The process is asked to stop.
     #[error("stopped while reading topic {topic:?} back")]
@@ -37,4 +51,81 @@ pub enum ConsumeError {
         /// What went wrong.
         source: KafkaError,
     },
+}
+
+impl ConsumeError {
+    /// Whether the broker does not know how to answer, and never will.
+    pub fn is_unsupported(&self) -> bool {
+        let Self::Kafka { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion)
+        )
+    }
+}
+
+/// What an error that comes instead of a record means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// No broker is reached; the connection keeps account of that.
+    Outage,
+    /// This partition is not served at the moment: the client goes on trying.
+    Interruption,
+    /// The position does not exist.
+    PositionLost,
+    /// The client skips what it cannot read.
+    Damage,
+}
+
+/// Sorts the errors that librdkafka gives instead of a record. What is not named here is an interruption: it is said
+/// aloud, and the service is not ready until a record comes again.
+pub(super) fn meaning(code: RDKafkaErrorCode) -> Meaning {
+    match code {
+        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Meaning::PositionLost,
+        RDKafkaErrorCode::BadMessage
+        | RDKafkaErrorCode::InvalidMessage
+        | RDKafkaErrorCode::InvalidMessageSize
+        | RDKafkaErrorCode::BadCompression
+        | RDKafkaErrorCode::NotImplemented
+        | RDKafkaErrorCode::UnsupportedForMessageFormat
+        | RDKafkaErrorCode::UnsupportedCompressionType
+        | RDKafkaErrorCode::InvalidRecord => Meaning::Damage,
+        RDKafkaErrorCode::AllBrokersDown
+        | RDKafkaErrorCode::BrokerTransportFailure
+        | RDKafkaErrorCode::Resolve
+        | RDKafkaErrorCode::OperationTimedOut
+        | RDKafkaErrorCode::RequestTimedOut
+        | RDKafkaErrorCode::Authentication
+        | RDKafkaErrorCode::SSL => Meaning::Outage,
+        _ => Meaning::Interruption,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_that_skips_records_is_taken_for_an_interruption() {
+        for code in [
+            RDKafkaErrorCode::BadMessage,
+            RDKafkaErrorCode::InvalidMessage,
+            RDKafkaErrorCode::BadCompression,
+            RDKafkaErrorCode::NotImplemented,
+        ] {
+            assert_eq!(meaning(code), Meaning::Damage, "{code}");
+        }
+        assert_eq!(meaning(RDKafkaErrorCode::AutoOffsetReset), Meaning::PositionLost);
+        assert_eq!(meaning(RDKafkaErrorCode::AllBrokersDown), Meaning::Outage);
+        for code in [
+            RDKafkaErrorCode::TopicAuthorizationFailed,
+            RDKafkaErrorCode::GroupAuthorizationFailed,
+            RDKafkaErrorCode::UnknownTopicOrPartition,
+            RDKafkaErrorCode::KafkaStorageError,
+        ] {
+            assert_eq!(meaning(code), Meaning::Interruption, "{code}");
+        }
+    }
 }

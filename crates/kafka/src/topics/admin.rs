@@ -1,9 +1,10 @@
 //! The admin client behind [`super::ensure`].
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -127,7 +128,7 @@ impl<'a> Admin<'a> {
 
     /// Tells what is waited for, when it is something else than before.
     fn say(&self, reason: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock();
         if *said != reason {
             reason.clone_into(&mut said);
             tracing::warn!(reason, seconds = self.config.wait.as_secs(), "waiting");

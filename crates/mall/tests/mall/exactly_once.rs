@@ -58,7 +58,7 @@ async fn an_aborted_transaction_is_tried_again_and_leaves_no_trace() {
     set_max_message_bytes(&kafka, "100").await;
     let load = Load::to_log(&kafka, NUMBER, Duration::from_millis(20));
     eventually("transactions are aborted", async || {
-        repository.printed().matches("was aborted").count() >= 3
+        repository.printed().matches("beginning anew").count() >= 3
     })
     .await;
     set_max_message_bytes(&kafka, "1000000").await;

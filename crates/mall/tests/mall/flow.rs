@@ -146,12 +146,12 @@ async fn every_service_says_what_it_is_and_shows_its_metrics(#[case] broker: Bro
         (
             Instance::Order(partition(0)),
             "order:",
-            "mall_order_orders_total{outcome=\"written\"} 1",
+            "mall_order_submissions_total{outcome=\"written\",partition=\"0\"} 1",
         ),
         (
             Instance::Repository(partition(0)),
             "repository:",
-            "mall_repository_orders_total{outcome=\"shipped\"} 1",
+            "mall_repository_outcomes_total{outcome=\"shipped\",partition=\"0\"} 1",
         ),
         (Instance::Statistics, "statistics:", "mall_build_info"),
     ];

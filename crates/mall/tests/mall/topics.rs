@@ -186,7 +186,7 @@ async fn kcat_and_lag_displays_see_what_the_contract_says() {
         tokio::task::spawn_blocking(ask).await.expect("no panic")
     };
     eventually("the group has committed its position", async || {
-        committed().await == Some(1)
+        committed().await.map(|committed| committed.offset) == Some(1)
     })
     .await;
     stage.close().await;

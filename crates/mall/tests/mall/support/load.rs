@@ -74,7 +74,7 @@ impl Load {
 }
 
 async fn write(kafka: kafka::Config, number: u16, pause: Duration, stop: CancellationToken) -> Written {
-    let producer = Producer::new(&kafka, "load", "order").expect("a producer");
+    let mut producer = Producer::new(&kafka, "load", "order").expect("a producer");
     let mut ids = OrderIdGenerator::new(partition(number).into(), None);
     let mut written = Written::default();
     while !stop.is_cancelled() {
@@ -90,11 +90,11 @@ async fn write(kafka: kafka::Config, number: u16, pause: Duration, stop: Cancell
             .iter()
             .map(|(id, value)| record((id.as_str(), value.as_slice())))
             .collect();
-        for ((id, _), outcome) in batch.iter().zip(deliver(&producer, number, &records).await) {
+        for ((id, _), outcome) in batch.iter().zip(deliver(&mut producer, number, &records).await) {
             match outcome {
-                Ok(()) => written.acknowledged.entry(number).or_default().push(id.clone()),
+                Ok(_) => written.acknowledged.entry(number).or_default().push(id.clone()),
                 Err(SendError::Unknown(_)) => written.unknown.push(id.clone()),
-                Err(SendError::Rejected(_)) => {}
+                Err(SendError::NotWritten(_)) => {}
             }
         }
         tokio::time::sleep(pause).await;

@@ -1,7 +1,7 @@
 //! A look into the log, past the services.
 
 use domain::{Shipment, Timestamp};
-use kafka::{Consumer, Producer, Record, SendError};
+use kafka::{Consumer, Delivery, Producer, Record, SendError};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -65,8 +65,8 @@ pub(crate) struct NewRecord<'a> {
 
 /// Puts records into topic `order` by hand.
 pub(crate) async fn append(kafka: &kafka::Config, partition: u16, records: &[NewRecord<'_>]) {
-    let producer = Producer::new(kafka, "test", "order").expect("a producer");
-    for outcome in deliver(&producer, partition, records).await {
+    let mut producer = Producer::new(kafka, "test", "order").expect("a producer");
+    for outcome in deliver(&mut producer, partition, records).await {
         outcome.expect("delivered");
     }
     producer.close(super::PATIENCE).await;
@@ -74,29 +74,19 @@ pub(crate) async fn append(kafka: &kafka::Config, partition: u16, records: &[New
 
 /// Writes records together, and waits for what becomes of each.
 pub(crate) async fn deliver(
-    producer: &Producer,
+    producer: &mut Producer,
     partition: u16,
     records: &[NewRecord<'_>],
-) -> Vec<Result<(), SendError>> {
-    let sent: Vec<_> = records
+) -> Vec<Result<Delivery, SendError>> {
+    let records: Vec<Record<'_>> = records
         .iter()
-        .map(|NewRecord { key, value }| {
-            let record = Record {
-                partition: i32::from(partition),
-                key: *key,
-                value,
-                timestamp: Timestamp::now().unix_millis().cast_signed(),
-                headers: &[],
-            };
-            producer.send(&record, records.len())
+        .map(|NewRecord { key, value }| Record {
+            partition: i32::from(partition),
+            key: *key,
+            value,
+            timestamp: Timestamp::now().unix_millis().cast_signed(),
+            headers: &[],
         })
         .collect();
-    let mut outcomes = Vec::new();
-    for delivery in sent {
-        outcomes.push(match delivery {
-            Ok(delivery) => delivery.await.map(drop),
-            Err(refused) => Err(refused),
-        });
-    }
-    outcomes
+    producer.send_batch(&records).await
 }

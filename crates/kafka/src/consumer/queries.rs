@@ -1,0 +1,137 @@
+//! What a consumer asks the broker beside records. Every question is bounded by five seconds.
+
+use rdkafka::Offset;
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::error::{Meaning, meaning};
+use super::{ASK_TIMEOUT, ConsumeError, Consumer};
+
+/// The offsets that a partition holds: `low` up to, but not including, `high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The first offset.
+    pub low: i64,
+    /// The offset that the next record gets.
+    pub high: i64,
+}
+
+/// What a group has committed for a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The offset of the next record to consume.
+    pub offset: i64,
+    /// Whether an operator's decision was committed, see [`Consumer::commit_decision`], and not progress.
+    pub decided: bool,
+}
+
+/// The metadata that goes with a committed decision.
+const DECISION: &str = "decided by an operator";
+
+impl Consumer {
+    /// Keeps account of whether the broker has answered.
+    fn answered<T>(&self, action: &'static str, answer: Result<T, KafkaError>) -> Result<T, ConsumeError> {
+        let outage = |error: &KafkaError| error.rdkafka_error_code().map(meaning) == Some(Meaning::Outage);
+        match &answer {
+            Err(error) if outage(error) => self.connection.down(&error.to_string()),
+            _ => self.connection.up(),
+        }
+        answer.map_err(self.error(action))
+    }
+
+    /// Asks the broker for the offsets that a partition holds.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or has no such partition.
+    pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ConsumeError> {
+        let answer = self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
+        let (low, high) = self.answered("ask for the offsets", answer)?;
+        Ok(Watermarks { low, high })
+    }
+
+    /// How many partitions the topic has; 0 when it does not exist.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn partitions(&self) -> Result<usize, ConsumeError> {
+        let answer = self.consumer.fetch_metadata(Some(&self.topic), ASK_TIMEOUT);
+        let metadata = self.answered("ask for the partitions", answer)?;
+        Ok(metadata
+            .topics()
+            .iter()
+            .find(|topic| topic.name() == self.topic)
+            .map_or(0, |topic| topic.partitions().len()))
+    }
+
+    /// The first offset whose record has this time (Unix milliseconds) or a later one; `None` when all are older.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or keeps no index of times, as librdkafka's mock: [`ConsumeError::is_unsupported`].
+    pub fn offset_at(&self, partition: i32, time: i64) -> Result<Option<i64>, ConsumeError> {
+        let action = "look up a time";
+        let answer = self
+            .list([(partition, Offset::Offset(time))])
+            .and_then(|list| self.consumer.offsets_for_times(list, ASK_TIMEOUT));
+        let list = self.answered(action, answer)?;
+        let Some(found) = list.elements().first().map(|found| (found.offset(), found.error())) else {
+            return Ok(None);
+        };
+        match found {
+            (_, Err(error)) => Err(self.error(action)(error)),
+            (Offset::Offset(offset), Ok(())) => Ok(Some(offset)),
+            (_, Ok(())) => Ok(None),
+        }
+    }
+
+    /// What the group has committed for a partition, if it has.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn committed(&self, partition: i32) -> Result<Option<Committed>, ConsumeError> {
+        let answer = self
+            .list([(partition, Offset::Invalid)])
+            .and_then(|list| self.consumer.committed_offsets(list, ASK_TIMEOUT));
+        let list = self.answered("ask for the committed offsets", answer)?;
+        let elements = list.elements();
+        Ok(elements.first().and_then(|element| match element.offset() {
+            Offset::Offset(offset) => Some(Committed {
+                offset,
+                decided: element.metadata() == DECISION,
+            }),
+            _ => None,
+        }))
+    }
+
+    /// Commits an offset for the group, for whoever displays the lag. It is on its way when this returns.
+    pub fn commit(&self, partition: i32, offset: i64) {
+        let committed = self
+            .list([(partition, Offset::Offset(offset))])
+            .and_then(|list| self.consumer.commit(&list, CommitMode::Async));
+        if let Err(error) = committed {
+            tracing::debug!(topic = self.topic, partition, offset, %error, "the offset was not committed");
+        }
+    }
+
+    /// Commits the offset that an operator has decided on, marked as such, and makes sure that the broker has it.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or has another offset.
+    pub fn commit_decision(&self, partition: i32, offset: i64) -> Result<(), ConsumeError> {
+        let list = self
+            .list([(partition, Offset::Offset(offset))])
+            .map_err(self.error("commit an offset"))?;
+        if let Some(mut element) = list.find_partition(&self.topic, partition) {
+            element.set_metadata(DECISION);
+        }
+        // Not the synchronous commit: that one has no bound.
+        self.consumer
+            .commit(&list, CommitMode::Async)
+            .map_err(self.error("commit an offset"))?;
+        let decision = Committed { offset, decided: true };
+        if self.committed(partition)? == Some(decision) {
+            return Ok(());
+        }
+        let lost = KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
+        Err(self.error("commit an offset")(lost))
+    }
+}
