@@ -1,12 +1,19 @@
-//! What an answer of order-N means for an order.
+//! What an answer of order-N means for each order that it was sent.
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
+use std::fmt;
 
-use domain::{OrderId, Partition, Region, SubmissionError};
+use domain::{OrderId, Partition, Region, SubmissionError, SubmissionReply};
 use hyper::body::Bytes;
 use poem::http::StatusCode;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use service::Problem;
+
+use crate::connection::{Answer, NoAnswer};
 
 /// An order that is in the log.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,6 +38,23 @@ pub(crate) enum Failure {
     },
 }
 
+impl Failure {
+    pub(crate) fn not_written(reason: impl fmt::Display) -> Self {
+        Self::NotWritten(format!("{reason}: nothing was written"))
+    }
+
+    pub(crate) fn unknown(reason: impl fmt::Display) -> Self {
+        let reason = format!("{reason}: it is unknown whether the order was written");
+        Self::Unknown { order_id: None, reason }
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::NotWritten(reason) | Self::Unknown { reason, .. } => reason,
+        }
+    }
+}
+
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
@@ -40,8 +64,48 @@ impl From<Failure> for Problem {
     }
 }
 
+/// What an answer, or that there was none, means for each order of a batch.
+pub(crate) fn of_batch(
+    partition: Partition,
+    orders: usize,
+    answer: Result<Answer, NoAnswer>,
+) -> Vec<Result<Accepted, Failure>> {
+    let all = |failure: Failure| vec![failure; orders].into_iter().map(Err).collect();
+    let unknown = |answer: String| all(Failure::unknown(format_args!("order-{partition} answered {answer}")));
+    let (status, body) = match answer {
+        Ok(Answer { status, body }) => (status, body),
+        Err(NoAnswer::NotSent(reason)) => {
+            return all(Failure::not_written(format_args!(
+                "order-{partition}: out of reach ({reason})"
+            )));
+        }
+        Err(NoAnswer::Lost(reason)) => {
+            return all(Failure::unknown(format_args!(
+                "order-{partition}: no answer ({reason})"
+            )));
+        }
+    };
+    if status != StatusCode::OK {
+        return all(failure(partition, status, serde_json::from_slice(&body).ok()));
+    }
+    let replies = match serde_json::from_slice::<Vec<SubmissionReply<&RawValue>>>(&body) {
+        Ok(replies) if replies.len() == orders => replies,
+        Ok(replies) => return unknown(format!("{} replies to {orders} orders", replies.len())),
+        Err(error) => return unknown(format!("what is no array of replies ({error})")),
+    };
+    let outcome = |reply| match reply {
+        SubmissionReply::Receipt(receipt) => accept(partition, body.slice_ref(RawValue::get(receipt).as_bytes())),
+        SubmissionReply::Error(error) => {
+            // A status that does not exist is nothing that order-N would say.
+            let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_GATEWAY);
+            Err(failure(partition, status, Some(error)))
+        }
+    };
+    replies.into_iter().map(outcome).collect()
+}
+
 /// Reads a receipt. One of another region means that the order is somewhere, but not where it belongs.
-pub(crate) fn receipt(partition: Partition, receipt: Bytes) -> Result<Accepted, Failure> {
+fn accept(partition: Partition, receipt: Bytes) -> Result<Accepted, Failure> {
     #[derive(Deserialize)]
     struct Receipt<'a> {
         offset: i64,
@@ -50,19 +114,19 @@ pub(crate) fn receipt(partition: Partition, receipt: Bytes) -> Result<Accepted, 
         #[serde(borrow)]
         region: Cow<'a, str>,
     }
-    let unknown = |order_id, found: String| Failure::Unknown {
-        order_id,
-        reason: format!("order-{partition} answered {found}: it is unknown where the order was written"),
-    };
-    let read = serde_json::from_slice::<Receipt<'_>>(&receipt);
-    let found = read.map_err(|error| unknown(None, format!("what is no receipt ({error})")))?;
-    let region = Region::from(partition).to_string();
-    if (found.partition, &*found.region) != (partition, &*region) {
-        let receipt = format!("with a receipt for partition {} ({})", found.partition, found.region);
-        let expected = format!("{receipt} instead of {partition} ({region})");
-        return Err(unknown(Some(found.order_id), expected));
-    }
+    let found = serde_json::from_slice::<Receipt<'_>>(&receipt)
+        .map_err(|error| Failure::unknown(format_args!("order-{partition} answered what is no receipt ({error})")))?;
     let Receipt { offset, order_id, .. } = found;
+    let region = Region::from(partition).to_string();
+    if found.partition != partition || found.region != region {
+        let found = format!("partition {} ({})", found.partition, found.region);
+        let reason = format!(
+            "order-{partition} answered with a receipt for {found} instead of {partition} ({region}): it is unknown \
+             where the order was written"
+        );
+        let order_id = Some(order_id);
+        return Err(Failure::Unknown { order_id, reason });
+    }
     Ok(Accepted {
         order_id,
         offset,
@@ -70,9 +134,8 @@ pub(crate) fn receipt(partition: Partition, receipt: Bytes) -> Result<Accepted, 
     })
 }
 
-/// What an answer without a receipt means.
-pub(crate) fn failure(partition: Partition, status: StatusCode, body: &[u8]) -> Failure {
-    let error = serde_json::from_slice::<SubmissionError>(body).ok();
+/// What an answer without a receipt means. `error` is the problem that order-N gave, where it did.
+fn failure(partition: Partition, status: StatusCode, error: Option<SubmissionError>) -> Failure {
     match (status, error) {
         // A proxy's 503 can follow a request that was passed on: order-N's own is a problem.
         (StatusCode::SERVICE_UNAVAILABLE, Some(error)) => Failure::NotWritten(error.detail.to_string()),
@@ -81,116 +144,12 @@ pub(crate) fn failure(partition: Partition, status: StatusCode, body: &[u8]) -> 
             reason: error.detail.to_string(),
         },
         // Whatever its version is: it refused the request before it did anything with it.
-        (status, error) if status.is_client_error() => {
-            let detail = error.map_or_else(|| "nothing was written".to_owned(), |error| error.detail.to_string());
-            Failure::NotWritten(format!("order-{partition} answered {status}: {detail}"))
+        (status, Some(error)) if status.is_client_error() => {
+            Failure::NotWritten(format!("order-{partition} answered {status}: {}", error.detail))
         }
-        (status, _) => Failure::Unknown {
-            order_id: None,
-            reason: format!("order-{partition} answered {status}: it is unknown whether the order was written"),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::Replicas;
-
-    use super::*;
-
-    const RECEIPT: &str = concat!(
-        r#"{"money":81,"offset":7,"order_id":"1468136426238382080","partition":1,"region":"关中","#,
-        r#""time":1638865975,"user_id":"1468136425655373824"}"#
-    );
-
-    fn partition() -> Partition {
-        Replicas::THREE.parse_partition("1").expect("one of three")
-    }
-
-    fn problem(status: u16, detail: &str) -> String {
-        format!(r#"{{"type":"about:blank","title":"T","status":{status},"detail":"{detail}","order_id":"9"}}"#)
-    }
-
-    fn failed(status: u16, body: &str) -> Failure {
-        failure(
-            partition(),
-            StatusCode::from_u16(status).expect("a status"),
-            body.as_bytes(),
-        )
-    }
-
-    #[test]
-    fn a_receipt_is_passed_on_byte_for_byte() {
-        let accepted = receipt(partition(), Bytes::from(RECEIPT)).expect("accepted");
-        assert_eq!(
-            (accepted.offset, accepted.order_id.get()),
-            (7, 1_468_136_426_238_382_080)
-        );
-        assert_eq!(accepted.receipt, RECEIPT);
-    }
-
-    #[test]
-    fn a_receipt_of_another_region_is_unknown_and_names_both() {
-        for other in [
-            RECEIPT.replace(r#""partition":1"#, r#""partition":2"#),
-            RECEIPT.replace("关中", "陕南"),
-        ] {
-            let failure = receipt(partition(), Bytes::from(other.clone())).expect_err(&other);
-            let Failure::Unknown { order_id, reason } = failure else {
-                panic!("{failure:?}")
-            };
-            assert_eq!(order_id.map(OrderId::get), Some(1_468_136_426_238_382_080));
-            assert!(reason.contains("instead of 1 (关中)"), "{reason}");
+        (status, None) if status.is_client_error() => {
+            Failure::not_written(format_args!("order-{partition} answered {status}"))
         }
-    }
-
-    #[test]
-    fn what_is_no_receipt_is_unknown() {
-        for rubbish in ["", "{}", "[]", "null", "rubbish", &RECEIPT[..RECEIPT.len() - 1]] {
-            let failure = receipt(partition(), Bytes::from(rubbish.to_owned())).expect_err(rubbish);
-            assert!(
-                matches!(failure, Failure::Unknown { order_id: None, .. }),
-                "{failure:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_4xx_means_that_nothing_was_written() {
-        for status in [400, 404, 405, 408, 413, 415, 421, 422, 431] {
-            let failure = failed(status, "");
-            let Failure::NotWritten(reason) = &failure else {
-                panic!("{status}: {failure:?}")
-            };
-            assert!(reason.starts_with(&format!("order-1 answered {status}")), "{reason}");
-            assert!(reason.ends_with("nothing was written"), "{reason}");
-        }
-        let Failure::NotWritten(reason) = failed(421, &problem(421, "this is order-2: nothing was written")) else {
-            panic!("unknown")
-        };
-        assert!(
-            reason.contains("order-1") && reason.contains("this is order-2"),
-            "{reason}"
-        );
-    }
-
-    #[test]
-    fn a_503_of_order_n_says_that_nothing_was_written_and_that_of_something_else_says_nothing() {
-        assert_eq!(failed(503, &problem(503, "why")), Failure::NotWritten("why".to_owned()));
-        assert!(matches!(failed(503, "upstream reset"), Failure::Unknown { .. }));
-    }
-
-    #[test]
-    fn every_other_answer_is_unknown() {
-        for status in [201, 204, 301, 500, 501, 502, 504, 505] {
-            assert!(
-                matches!(failed(status, ""), Failure::Unknown { order_id: None, .. }),
-                "{status}"
-            );
-        }
-        let Failure::Unknown { order_id, reason } = failed(504, &problem(504, "why")) else {
-            panic!("certain")
-        };
-        assert_eq!((order_id.map(OrderId::get), reason.as_str()), (Some(9), "why"));
+        (status, _) => Failure::unknown(format_args!("order-{partition} answered {status}")),
     }
 }

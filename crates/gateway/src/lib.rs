@@ -1,24 +1,31 @@
 //! Takes orders over HTTP, checks them, and passes each to the order service of its region.
 //!
-//! `order_request` reads what a client sent into types that cannot be wrong; `orders` talks to order-N; `answer` says what an answer
-//! of order-N means; `routes` joins them. No host name is ever built from what a client sent.
+//! `order_request` reads what a client sent into types that cannot be wrong. One `courier` for each region takes the
+//! orders that are `waiting` in its `inbox` over its `connection` to order-N; `answer` says what an answer means for
+//! each of them. No host name is ever built from what a client sent.
 
 mod answer;
+mod connection;
+mod courier;
+mod inbox;
 mod metrics;
 mod order_request;
-mod orders;
 mod routes;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use anyhow::Context as _;
 use domain::{Partition, Replicas};
 use poem::http::Uri;
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 
+use crate::connection::Address;
+use crate::courier::Courier;
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::orders::Orders;
 use crate::routes::State;
 
 /// What the gateway is.
@@ -38,7 +45,7 @@ pub struct Config {
 pub struct Settings {
     /// Where order-N is: `{ordinal}` stands for N.
     pub order_url: String,
-    /// Requests that may be in flight. More are refused with 503 before anything is done.
+    /// Orders of one region that may be in flight. More are refused with 503.
     pub max_in_flight: NonZeroU32,
 }
 
@@ -78,11 +85,30 @@ impl Settings {
 /// Runs the gateway until it is asked to stop: then what is in flight is answered.
 ///
 /// # Errors
-/// When the server breaks.
+/// When an order service has no address, or the server breaks.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics);
-    let state = State::new(&context.name, &config, Orders::new(&config)?, metrics);
     let mut tasks = Tasks::new(&context.shutdown);
+    let mut senders = BTreeMap::new();
+    for partition in config.replicas.partitions() {
+        let host = config.orders.get(&partition).and_then(Uri::authority);
+        let host = host.with_context(|| format!("expected an address of order-{partition}, found none"))?;
+        let (in_flight, max_in_flight) = (metrics.in_flight(partition), config.settings.max_in_flight.get());
+        let (sender, inbox) = Inbox::new(&context.name, partition, in_flight, max_in_flight);
+        senders.insert(partition, sender);
+        let courier = Courier::new(inbox, Address::new(host.clone()), metrics.batch_orders.clone());
+        // It ends when nobody can hand in orders: that is when the server has finished, after `shutdown`.
+        tasks.spawn("courier", async {
+            courier.run().await;
+            Ok(())
+        });
+    }
+    let state = State {
+        name: context.name.clone(),
+        replicas: config.replicas,
+        senders,
+        metrics,
+    };
     tasks.spawn(
         "http",
         service::http::serve(

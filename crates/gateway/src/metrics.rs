@@ -2,48 +2,82 @@
 
 use std::time::Duration;
 
+use domain::Partition;
 use poem::http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Label {
+struct RequestLabels {
+    /// Empty where the request did not say a partition.
+    partition: Option<i32>,
     status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartitionLabel {
+    partition: i32,
 }
 
 /// What `/metrics` shows of the gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    requests: Family<Label, Counter>,
+    requests: Family<RequestLabels, Counter>,
     /// From the request to the reply, in seconds.
     duration: Histogram,
+    in_flight: Family<PartitionLabel, Gauge>,
+    /// Orders in one request to an order service.
+    pub(crate) batch_orders: Histogram,
 }
 
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let buckets = exponential_buckets(0.000_25, 2.0, 16);
         let metrics = Self {
             requests: Family::default(),
-            duration: Histogram::new(buckets),
+            duration: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            in_flight: Family::default(),
+            batch_orders: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
         };
         registry.register(
             "gateway_requests",
             "Orders handed in, by status of the reply",
             metrics.requests.clone(),
         );
-        registry.register("gateway_request_seconds", "Time of a request", metrics.duration.clone());
+        registry.register_with_unit(
+            "gateway_request_duration",
+            "From an order's request to its reply",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "gateway_orders_in_flight",
+            "Orders that have come and are not answered yet",
+            metrics.in_flight.clone(),
+        );
+        registry.register(
+            "gateway_batch_orders",
+            "Orders in one request to an order service",
+            metrics.batch_orders.clone(),
+        );
         metrics
     }
 
-    pub(crate) fn count(&self, status: StatusCode, duration: Duration) {
-        self.requests
-            .get_or_create(&Label {
-                status: status.as_u16(),
-            })
-            .inc();
+    pub(crate) fn count(&self, partition: Option<Partition>, status: StatusCode, duration: Duration) {
+        let labels = RequestLabels {
+            partition: partition.map(Partition::id),
+            status: status.as_u16(),
+        };
+        self.requests.get_or_create(&labels).inc();
         self.duration.observe(duration.as_secs_f64());
+    }
+
+    /// The orders in flight of a region.
+    pub(crate) fn in_flight(&self, partition: Partition) -> Gauge {
+        let partition = partition.id();
+        self.in_flight.get_or_create(&PartitionLabel { partition }).clone()
     }
 }

@@ -141,7 +141,7 @@ async fn every_service_says_what_it_is_and_shows_its_metrics(#[case] broker: Bro
         (
             Instance::Gateway,
             "gateway:",
-            "mall_gateway_requests_total{status=\"200\"} 1",
+            "mall_gateway_requests_total{partition=\"0\",status=\"200\"} 1",
         ),
         (
             Instance::Order(partition(0)),

@@ -1,0 +1,164 @@
+//! The connection to an order service, and what is certain when it fails.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use poem::http::uri::Authority;
+use poem::http::{Request, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout};
+
+/// Order services are on the same network: no connection within this time means that it is down.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// A connection is used again until it has been idle this long. order-N closes it after 75 s, and a request that meets
+/// the closing would have an unknown outcome.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// The largest answer that is read, in bytes: 256 receipts are 50,000.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// What order-N said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+/// order-N said nothing, for this reason.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// It got nothing of the request.
+    NotSent(String),
+    /// It may have got the request.
+    Lost(String),
+}
+
+/// A connection to an order service. It has no task of its own: it moves while a request is under way.
+pub(crate) struct Connection {
+    requests: SendRequest<Full<Bytes>>,
+    /// Reads and writes; ends with the connection.
+    driver: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ended: bool,
+    last_used: Instant,
+}
+
+impl Connection {
+    pub(crate) async fn new(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> hyper::Result<Self> {
+        let (requests, driver) = handshake(TokioIo::new(stream)).await?;
+        // An error is told to the request that is under way.
+        let driver = Box::pin(async { drop(driver.await) });
+        Ok(Self {
+            requests,
+            driver,
+            ended: false,
+            last_used: Instant::now(),
+        })
+    }
+
+    /// Whether it can take a request: order-N may have closed it since it was used.
+    pub(crate) async fn is_usable(&mut self) -> bool {
+        if !self.ended {
+            self.ended =
+                std::future::poll_fn(|context| Poll::Ready(self.driver.as_mut().poll(context).is_ready())).await;
+        }
+        !self.ended && self.requests.is_ready() && self.last_used.elapsed() < MAX_IDLE
+    }
+
+    /// Sends a request and waits for the answer.
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+        let exchange = async {
+            let response = self.requests.try_send_request(request).await.map_err(|mut error| {
+                let never_sent = error.take_message().is_some();
+                let reason = format!("{:#}", anyhow::Error::from(error.into_error()));
+                if never_sent {
+                    NoAnswer::NotSent(reason)
+                } else {
+                    NoAnswer::Lost(reason)
+                }
+            })?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| NoAnswer::Lost(error.to_string()))?.to_bytes();
+            Ok(Answer {
+                status: head.status,
+                body,
+            })
+        };
+        let mut exchange = std::pin::pin!(exchange);
+        let answer = tokio::select! {
+            biased;
+            answer = &mut exchange => answer,
+            () = &mut self.driver, if !self.ended => {
+                self.ended = true;
+                exchange.await
+            }
+        };
+        self.last_used = Instant::now();
+        answer
+    }
+}
+
+/// Where an order service is.
+pub(crate) struct Address {
+    /// As the URL has it.
+    pub(crate) host: Authority,
+    /// A search for the host that has not ended. The system's resolver can hang for many seconds, on a thread that
+    /// cannot be stopped: the next attempt to connect waits for the same one.
+    pub(crate) lookup: Option<Lookup>,
+}
+
+type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+impl Address {
+    pub(crate) fn new(host: Authority) -> Self {
+        Self { host, lookup: None }
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When there is no connection within [`CONNECT_TIMEOUT`], the search for the host included.
+    pub(crate) async fn connect(&mut self) -> anyhow::Result<Connection> {
+        let target = format!("{}:{}", self.host.host(), self.host.port_u16().unwrap_or(80));
+        let attempt = async {
+            let lookup = || -> Lookup { Box::pin(async { Ok(lookup_host(target).await?.collect()) }) };
+            let found = self.lookup.get_or_insert_with(lookup).await;
+            self.lookup = None;
+            let stream = TcpStream::connect(&*found?).await?;
+            stream.set_nodelay(true)?;
+            Ok(Connection::new(stream).await?)
+        };
+        let late = |_| Err(anyhow::anyhow!("no connection within {CONNECT_TIMEOUT:?}"));
+        timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(late)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_resolver_that_hangs_is_asked_once_and_costs_500_ms_each_time() {
+        let mut address = Address::new(Authority::from_static("order-1.order"));
+        let (resolve, resolved) = tokio::sync::oneshot::channel();
+        address.lookup = Some(Box::pin(async { resolved.await.map_err(io::Error::other) }));
+        for _ in 0..3 {
+            let begun = Instant::now();
+            let error = address.connect().await.err().expect("no connection");
+            assert_eq!(error.to_string(), "no connection within 500ms");
+            assert_eq!(begun.elapsed(), CONNECT_TIMEOUT);
+            assert!(address.lookup.is_some());
+        }
+        // It answers at last: that there is no address.
+        resolve.send(Vec::new()).expect("still waited for");
+        assert!(address.connect().await.is_err());
+        assert!(address.lookup.is_none(), "the next attempt asks again");
+    }
+}
