@@ -132,7 +132,7 @@ mod tests {
         batch.decide(0, -1, &order(1_468_136_426_238_382_080), &window);
         batch.decide(1, 5, b"{", &window);
         let timestamps: Vec<i64> = batch.decisions.iter().map(|decision| decision.timestamp).collect();
-        assert_eq!(timestamps, [1_638_865_975_180, 5]);
+        assert_eq!(timestamps, [1_638_865_975_328, 5]);
     }
 
     proptest! {
