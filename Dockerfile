@@ -1,14 +1,24 @@
 # One image, one binary: every service is `mall` with another command.
-# Both stages are Debian 12: a binary that was linked on a newer one asks for a glibc that the runtime does not have.
-ARG REGISTRY=
-ARG RUST=1.95
-ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
+# Both stages are Debian 13: a binary that was linked on a newer one asks for a glibc that the runtime does not have.
+# Tags, not digests: tags get Debian's security updates with each build. Who wants builds that can be repeated to the
+# byte sets RUST and RUNTIME to names with @sha256:….
+ARG RUST=rust:1.95-slim-trixie
+ARG RUNTIME=gcr.io/distroless/cc-debian13:nonroot
 
-FROM ${REGISTRY}rust:${RUST}-slim-bookworm AS build
+FROM ${RUST} AS build
+# Mirrors of deb.debian.org and of crates.io, for networks that reach neither.
+ARG APT_MIRROR=
+ARG CRATES_MIRROR=
 # librdkafka is built by configure and make, OpenSSL by perl.
-RUN apt-get update -qq \
+RUN if [ -n "$APT_MIRROR" ]; then \
+      find /etc/apt -name '*.sources' -o -name '*.list' | xargs sed -i "s|https\?://deb.debian.org|${APT_MIRROR%/}|"; \
+    fi \
+ && apt-get update -qq \
  && apt-get install -y -qq --no-install-recommends g++ make perl \
  && rm -rf /var/lib/apt/lists/*
+RUN if [ -n "$CRATES_MIRROR" ]; then \
+      printf '[source.crates-io]\nreplace-with = "mirror"\n[source.mirror]\nregistry = "%s"\n' "$CRATES_MIRROR" >>"$CARGO_HOME/config.toml"; \
+    fi
 WORKDIR /src
 # The profile of Cargo.toml would link for a minute after each changed line. Two units are a little larger, and use two
 # cores.
@@ -16,13 +26,15 @@ ENV CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=2
 COPY . .
 # The caches outlive the build, so that a changed line compiles our crates only. Cargo judges by modification times,
 # which say nothing where two checkouts share a cache: only what differs from the last successful build gets a new one.
+# The list of that build is emptied first: a build that fails or is interrupted has already changed the cache.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,id=mall-target,target=/src/target,sharing=locked \
+    --mount=type=cache,id=mall-target-trixie,target=/src/target,sharing=locked \
     set -eu; \
     touch target/sources; \
     find . -path ./target -prune -o -type f -exec sha256sum {} + >/tmp/sources; \
     cut -c67- /tmp/sources | xargs touch -d @0; \
     { grep -vxFf target/sources /tmp/sources || true; } | cut -c67- | xargs -r touch; \
+    : >target/sources; \
     cargo build --release --locked --bin mall; \
     cp /tmp/sources target/sources; \
     cp target/release/mall /mall
