@@ -18,19 +18,6 @@ pub(crate) fn repository() -> PathBuf {
         .expect("the repository")
 }
 
-#[expect(clippy::print_stderr, reason = "says what was not tested")]
-pub(crate) fn kubectl() -> bool {
-    let found = Command::new("kubectl")
-        .args(["version", "--client"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    assert!(found || std::env::var_os("CI").is_none(), "CI needs kubectl");
-    if !found {
-        eprintln!("skipped: there is no kubectl");
-    }
-    found
-}
-
 pub(crate) fn parse(yaml: &str) -> Vec<Value> {
     let parse = |document| {
         let mut value = serde_yaml_ng::Value::deserialize(document).expect("YAML");
@@ -82,6 +69,11 @@ pub(crate) fn with_components(overlay: &str, components: &[&str]) -> Manifests {
     let kustomization = format!("namespace: kafka-demo\nresources: [{k8s}{overlay}]\ncomponents: [{components}]\n");
     fs::write(directory.join("kustomization.yaml"), kustomization).expect("a file");
     render(&directory)
+}
+
+/// The name of the namespace, which is a kustomization of its own.
+pub(crate) fn namespace() -> String {
+    name(overlay("k8s/namespace").get("Namespace", "kafka-demo")).to_owned()
 }
 
 impl Manifests {
