@@ -3,6 +3,7 @@
 mod commands;
 mod config;
 mod healthcheck;
+mod relay;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,12 @@ enum Command {
     },
     /// Exit with 0 when the service of this host is ready, and else say why it is not.
     Healthcheck,
+    /// Stand in for a replica that runs outside of its container: copy TCP connections to it.
+    Relay {
+        /// From which port to where: 80=host.docker.internal:8101.
+        #[arg(required = true, value_name = "PORT=HOST:PORT")]
+        routes: Vec<relay::Route>,
+    },
 }
 
 fn parse_replicas(text: &str) -> Result<Replicas, String> {
@@ -74,6 +81,7 @@ fn main() -> ExitCode {
     config.replicas = arguments.replicas.unwrap_or(config.replicas);
     match arguments.command {
         Some(Command::Healthcheck) => healthcheck::run(config.http.listen),
+        Some(Command::Relay { routes }) => relay::run(&config, routes),
         Some(Command::Topics { grow }) => commands::topics(config, grow),
         Some(Command::Gateway) => commands::gateway(config),
         Some(Command::Order) => commands::order(config),
