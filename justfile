@@ -2,13 +2,13 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-ours := "gateway order-0 order-1 order-2 repository-0 repository-1 repository-2 statistics"
+local := "k8s/overlays/local"
 
 [private]
 default:
     @{{ just_executable() }} --justfile {{ justfile() }} --list --unsorted
 
-# Build the image, start everything, wait until it is healthy
+# Build the image, start everything, wait for it
 [group('mall')]
 [no-exit-message]
 up:
@@ -16,27 +16,29 @@ up:
 
 # Stop everything and forget its data
 [group('mall')]
+[no-exit-message]
 down:
-    docker compose down -v --remove-orphans
+    @.just/down.sh
 
-# A table: state, health, memory, and the orders that wait
+# What runs, whether it is ready, and what waits
 [group('mall')]
 [no-exit-message]
 status:
     @.just/status.sh
 
-# Follow the logs, of some services or of all: just logs order-1 repository-1
+# Follow logs: just logs order-1 repository-1
 [group('mall')]
+[no-exit-message]
 logs *services:
-    docker compose logs -f --tail 100 {{ services }}
+    @docker compose logs -f --tail 100 {{ services }}
 
-# Look for what keeps the mall from starting on this machine
+# Look for what keeps the mall from starting here
 [group('mall')]
 [no-exit-message]
 doctor:
     @.just/doctor.sh
 
-# Three orders to each region, each followed through every log
+# Follow three orders to each region through every log
 [group('try')]
 [no-exit-message]
 test:
@@ -44,41 +46,56 @@ test:
 
 # Order in one region: just order 1
 [group('try')]
+[no-exit-message]
 order region:
-    curl -sS -w '\nstatus %{http_code}\n' -d 'partition={{ region }}' "http://$(docker compose port gateway 80)/submit-order"
+    @.just/order.sh {{ quote(region) }}
 
-# Kill one container, as a crash would: just kill order-1
+# Kill a container, as a crash would: just kill order-1
 [group('try')]
+[no-exit-message]
 kill name:
-    docker compose kill -s KILL {{ name }}
-    @echo 'Back again: just revive {{ name }}'
+    @.just/container.sh kill {{ quote(name) }}
 
 # Start what was killed
 [group('try')]
+[no-exit-message]
 revive name:
-    docker start "$(docker compose ps -aq {{ name }})" >/dev/null
+    @.just/container.sh revive {{ quote(name) }}
 
-# Freeze one container: its connections stay open, and nothing answers
+# Freeze one: connections stay open, nothing answers
 [group('try')]
+[no-exit-message]
 pause name:
-    docker compose pause {{ name }}
-    @echo 'On again: just resume {{ name }}'
+    @.just/container.sh pause {{ quote(name) }}
 
 # Let it go on
 [group('try')]
+[no-exit-message]
 resume name:
-    docker compose unpause {{ name }}
+    @.just/container.sh resume {{ quote(name) }}
+
+# Run one replica on this machine: just attach order-1
+[group('code')]
+[no-exit-message]
+attach name port='':
+    @.just/attach.sh {{ quote(name) }} {{ port }}
+
+# Put it back into its container
+[group('code')]
+[no-exit-message]
+detach name:
+    @.just/detach.sh {{ quote(name) }}
 
 # Run the mall in one process, without Docker
 [group('code')]
 run *args:
     cargo run --release --bin mall -- {{ args }}
 
-# Build the image anew and restart our services, or some: just reload gateway order
+# Build, then restart our services or some
 [group('code')]
-reload *services=ours:
-    docker compose build topics
-    docker compose up -d --no-build --no-deps --wait --wait-timeout 60 {{ replace_regex(services + ' ', '\b(order|repository) ', '$1-0 $1-1 $1-2 ') }}
+[no-exit-message]
+reload *services:
+    @.just/reload.sh {{ services }}
 
 # Format, lints, tests
 [group('code')]
@@ -89,54 +106,42 @@ check:
 
 # All that continuous integration does
 [group('code')]
+[no-exit-message]
 ci:
     .ci/run
 
-# Print the manifests: just k8s-render k8s/overlays/production
+# Print the manifests of an overlay
 [group('k8s')]
-k8s-render directory='k8s':
-    kubectl kustomize {{ directory }}
+[no-exit-message]
+k8s-render dir='k8s':
+    @kubectl kustomize {{ dir }}
 
-# Hold every overlay, with every component, to the schemas of Kubernetes; needs no cluster
+# Hold every overlay to the schemas of Kubernetes
 [group('k8s')]
 [no-exit-message]
 k8s-validate:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    command -v kubernetes-validate >/dev/null || { echo 'Install the validator: pip install kubernetes-validate' >&2; exit 1; }
-    for overlay in . overlays/local overlays/production; do
-      work=target/k8s-validate
-      mkdir -p $work
-      components=$(for name in traefik gateway-api node-selector autoscaling; do echo "../../k8s/components/$name,"; done)
-      echo "{namespace: kafka-demo, resources: [../../k8s/$overlay], components: [$components]}" >$work/kustomization.yaml
-      kubectl kustomize $work >$work/rendered.yaml
-      # It knows the objects of Kubernetes, not those of Traefik and of the Gateway API.
-      kubernetes-validate --strict --quiet --no-warn $work/rendered.yaml
-      echo "✅ k8s/$overlay, with every component: $(grep -c '^kind:' $work/rendered.yaml) objects"
-    done
+    @.just/k8s.sh validate
 
-# Start the mall in the cluster that kubectl is set to, and wait: just k8s-apply k8s
+# Start the mall in kubectl's cluster, and wait
 [group('k8s')]
-k8s-apply directory='k8s/overlays/local':
-    kubectl apply -k {{ directory }}
-    for workload in $(kubectl -n kafka-demo get statefulsets,deployments -o name); do kubectl -n kafka-demo rollout status $workload --timeout 300s; done
-    @echo 'Next: just k8s-test'
+[no-exit-message]
+k8s-apply dir=local:
+    @.just/k8s.sh apply {{ dir }}
 
 # What runs where, and what is kept
 [group('k8s')]
+[no-exit-message]
 k8s-status:
-    kubectl -n kafka-demo get deployments,statefulsets,persistentvolumeclaims
-    kubectl -n kafka-demo get pods -o wide
+    @.just/k8s.sh status
 
-# Three orders to each region, each followed through every log of the cluster
+# just test, in the cluster
 [group('k8s')]
 [no-exit-message]
 k8s-test:
     @.just/test.sh k8s
 
-# Stop the mall in the cluster; the namespace stays, with the volumes
+# Stop it; the namespace and the volumes stay
 [group('k8s')]
-k8s-delete directory='k8s/overlays/local':
-    kubectl delete -k {{ directory }} -l 'app.kubernetes.io/component!=namespace' --ignore-not-found
-    kubectl -n kafka-demo delete configmaps -l app.kubernetes.io/part-of=mall # of earlier settings
-    @echo 'The data is still there: kubectl delete namespace kafka-demo deletes it.'
+[no-exit-message]
+k8s-delete dir=local:
+    @.just/k8s.sh delete {{ dir }}

@@ -8,7 +8,7 @@ wrong=0
 problem() { wrong=$((wrong + 1)); bad "$1"; shift; local line; for line; do hint "$line"; done; }
 
 need_docker
-ok "Docker engine $engine (20.10 or later), Compose $compose (2.24 or later)"
+ok "Docker engine $engine (25 or later), Compose $compose (2.24 or later)"
 
 if command -v curl >/dev/null; then ok "curl"; else problem "There is no \`curl\`: just test and just order need it."; fi
 
@@ -43,9 +43,12 @@ for image in $(docker compose config --images | sort -u); do
   if docker image inspect "$image" >/dev/null 2>&1; then
     ok "image $image"
   else
-    printf '·  image %s is not here yet: just up %s it\n' "$image" "$([[ $image == "${IMAGE:-mall:dev}" ]] && echo builds || echo downloads)"
+    printf '·  image %s is not here yet: just up %s it\n' "$image" "$([[ $image == *confluentinc/* ]] && echo downloads || echo builds)"
   fi
 done
+
+(need_settings) || wrong=$((wrong + 1))
+(need_own_project) || wrong=$((wrong + 1))
 
 ((wrong == 0)) || fail "$wrong to put right, see above."
 ok "Ready: just up"

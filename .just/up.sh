@@ -8,15 +8,12 @@ limit=120 # seconds from the first container to the last one healthy
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-quote() { sed "s/^/   $dim│$plain /"; }
-
-# On a terminal: the line that is being written, always in the same place, so that a long wait is not a silent one.
-last_line() {
+# What the build says: on a terminal the newest line, always in the same place; elsewhere all of it.
+progress() {
   local line
-  while IFS= read -r line; do
-    [[ ! -t 1 ]] || printf '\r\e[K  %s' "${line:0:columns-4}"
-  done
-  [[ ! -t 1 ]] || printf '\r\e[K'
+  [[ -t 1 ]] || { cat; return; }
+  while IFS= read -r line; do printf '\r\e[K  %s' "${line:0:columns-4}"; done
+  printf '\r\e[K'
 }
 
 # likely_cause SERVICE EXIT-CODE OUT-OF-MEMORY LOG: for what people have run into.
@@ -29,7 +26,7 @@ likely_cause() {
     *InconsistentClusterId*) hint "ZooKeeper is new and Kafka's data is old: just down && just up" ;;
     *NodeExists*) hint "Its predecessor's ZooKeeper session still lives; it comes back by itself within 10 s." ;;
     *SIGILL*) hint "An old Java on a new Mac: JAVA_TOOL_OPTIONS=-XX:UseSVE=0 just up" ;;
-    *"exec format error"*) hint "The image is for another processor: docker image rm ${IMAGE:-mall:dev}, then just up." ;;
+    *"exec format error"*) hint "The image is for another processor: docker image rm $image, then just up." ;;
     *) case $1/$2 in
       */64) hint "A setting is wrong, see above. Settings come from compose.yaml and from the file .env." ;;
       topics/1) hint "The topics are not as the settings want them. A clean cluster: just down && just up" ;;
@@ -42,7 +39,7 @@ likely_cause() {
 # explain CONTAINERS: names every one that is not well, with the end of its log.
 explain() {
   local service id state health restarts code memory lines found=
-  while IFS='|' read -r service id state health restarts code memory; do
+  while IFS='|' read -r service id state health restarts code memory _; do
     case $state/$health/$code/$restarts in
       created/* | running/healthy/* | running/starting/*/0) continue ;; # well, or they wait for another one
       exited/*/0/*) [[ $service != topics ]] || continue ;;
@@ -60,7 +57,7 @@ explain() {
     likely_cause "$service" "$code" "$memory" "$lines"
   done <<<"$1"
   if [[ -z $found ]]; then
-    grep -iE 'error|cannot|failed|invalid' "$log" | tail -3 | sed 's/^/   /' || true
+    { grep -iE 'error|cannot|failed|invalid' "$log" || true; } | tail -3 | quote
     case $(<"$log") in
       *"address already in use"* | *"port is already allocated"* | *"orts are not available"*)
         hint "A port is taken: end the program that holds it, or set GATEWAY_PORT, STATISTICS_PORT, KAFKA_PORT or ZOOKEEPER_PORT." ;;
@@ -72,32 +69,42 @@ explain() {
 }
 
 need_docker
-docker compose config -q || fail "compose.yaml cannot be read, see above." "Check the file .env and the variables of .env.example."
+need_settings
+need_own_project
 need_ports
+image=$(docker compose config --images statistics | grep -v confluentinc | sed -n 1p)
 
 for service in zookeeper kafka; do
-  image=$(docker compose config --images "$service" | grep "$service")
-  docker image inspect "$image" >/dev/null 2>&1 && continue
-  printf 'Downloading %s …\n' "$image"
-  docker compose pull "$service" || fail "Could not download $image." \
-    "Is the registry in reach (network, proxy)? A mirror can be set: REGISTRY=mirror.example/ just up"
+  theirs=$(docker compose config --images "$service" | grep "cp-$service")
+  docker image inspect "$theirs" >/dev/null 2>&1 && continue
+  printf 'Downloading %s\n  (about 0.5 GB; ZooKeeper and Kafka share most of it) …\n' "$theirs"
+  docker compose pull "$service" || fail "Could not download $theirs." \
+    "Is the registry in reach (network, proxy)? A mirror can be set: MALLENV_REGISTRY=mirror.example/ just up"
 done
 
-REVISION=$(git rev-parse --short HEAD 2>/dev/null || true)
-export REVISION
-printf 'Building %s (minutes the first time, then seconds) …\n' "${IMAGE:-mall:dev}"
-if ! docker compose build topics 2>&1 | tee "$log" | last_line; then
+MALLENV_REVISION=$(git rev-parse --short HEAD 2>/dev/null || true)
+export MALLENV_REVISION
+if docker image inspect "$image" >/dev/null 2>&1; then
+  printf 'Building %s (seconds, or a minute where code has changed) …\n' "$image"
+else
+  printf 'Building %s: some minutes the first time, and about 0.5 GB to\n  download (Rust, a C compiler, crates) …\n' "$image"
+fi
+how=auto
+[[ -t 1 ]] || how=plain
+if ! docker compose --progress "$how" build topics 2>&1 | tee "$log" | progress; then
   tail -25 "$log" | quote
   case $(<"$log") in
     *"no such host"* | *"i/o timeout"* | *"failed to resolve"* | *"pull access denied"*)
-      fail "The image could not be built: a base image is out of reach." "A mirror can be set: REGISTRY=… and RUNTIME=…, see .env.example." ;;
+      fail "The image could not be built: a base image is out of reach." "A mirror can be set: MALLENV_REGISTRY=… and MALLENV_RUNTIME=…, see .env.example." ;;
     *"Could not resolve host"* | *"spurious network error"* | *"Temporary failure resolving"*)
-      fail "The image could not be built: the build has no network." "Behind a proxy, set it in ~/.docker/config.json." ;;
+      fail "The image could not be built: the build has no network." \
+        "Behind a proxy, set it in ~/.docker/config.json. Mirrors: MALLENV_APT_MIRROR and MALLENV_CRATES_MIRROR, see .env.example." ;;
     *"no space left"*) fail "The image could not be built: the disk is full." "docker system df, docker builder prune" ;;
-    *) fail "The image could not be built, see above." "All of it: docker compose build --progress plain" ;;
+    *) fail "The image could not be built, see above." "All of it: docker compose --progress plain build topics" ;;
   esac
 fi
 
+for service in $(attached); do printf '%s goes back into its container (just attach %s).\n' "$service" "$service"; done
 started=$SECONDS
 printf 'Starting …\n'
 docker compose up -d --no-build --remove-orphans --wait --wait-timeout "$limit" >"$log" 2>&1 &
@@ -117,7 +124,9 @@ while kill -0 "$pid" 2>/dev/null; do
     break
   fi
   if [[ $waiting != "$said" && -n $waiting ]]; then
-    printf '  %s%2d s  waiting for%s%s\n' "$dim" $((SECONDS - started)) "$waiting" "$plain"
+    line="$((SECONDS - started)) s  waiting for$waiting"
+    ((${#line} + 3 <= columns)) || line="${line:0:columns-4}…"
+    printf '  %s%s%s\n' "$dim" "$line" "$plain"
     said=$waiting
   fi
   sleep 1
@@ -132,12 +141,14 @@ gateway=$(address gateway) statistics=$(address statistics) kafka=$(address kafk
 ok "The mall is open, after $((SECONDS - started)) s."
 cat <<END
 
-  Dashboard  http://$statistics
-  Gateway    http://$gateway    curl -d partition=1 http://$gateway/submit-order
-  Kafka      localhost:${kafka##*:}            kcat -b localhost:${kafka##*:} -C -t order -e
+  Gateway     http://$gateway
+  Statistics  http://$statistics/api/statistics
+  Kafka       localhost:${kafka##*:}
 
-  ${bold}Next${plain}: just test            three orders to each region, followed through every log
-        just kill order-1    then just order 0, just order 1, just revive order-1
-        just status          what runs, and how it is
-        just down            the end; the next start is a clean cluster
+  ${bold}Next${plain}
+  just test          three orders to each region, followed through every log
+  just order 1       one order, to region 1
+  just kill order-1  then just order 0, just order 1, just revive order-1
+  just status        what runs, and how it is
+  just down          the end; the next start is a clean cluster
 END
