@@ -1,7 +1,7 @@
 # One image, one binary: every service is `mall` with another command.
 # Both stages are Debian 13: a binary that was linked on a newer one asks for a glibc that the runtime does not have.
-# Tags, not digests: tags get Debian's security updates with each build. Who wants builds that can be repeated to the
-# byte sets RUST and RUNTIME to names with @sha256:….
+# Tags, not digests: a build gets Debian's security updates. For builds that repeat to the byte, set RUST and RUNTIME to
+# names with @sha256:….
 ARG RUST=rust:1.95-slim-trixie
 ARG RUNTIME=gcr.io/distroless/cc-debian13:nonroot
 
