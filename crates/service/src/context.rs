@@ -5,7 +5,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::Readiness;
+use crate::{Readiness, telemetry};
 
 /// Everything that a service takes from its surroundings.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ impl Context {
         let mut metrics = Registry::with_prefix("mall");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         metrics.register("build", "What runs here", build);
+        let about = "Lines of the log of this process that nobody read in time";
+        metrics.register("log_dropped_lines", about, telemetry::dropped_lines());
         let readiness = Readiness::new(&name, shutdown.clone());
         Self {
             name,

@@ -1,13 +1,19 @@
 //! Logs: one line per event on stdout.
 
-mod lines;
+mod buffer;
+mod json;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use self::lines::flush;
+use self::buffer::LogWriter;
+use self::json::Json;
+
+pub(crate) use self::buffer::{dropped_lines, flush};
 
 /// How logs look and what is in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +63,7 @@ impl Config {
     }
 }
 
-/// Logs from here on. A second call changes nothing.
+/// Logs from here on, panics too. A second call changes nothing.
 pub fn init(config: &Config) {
     let filter = config.env_filter().unwrap_or_default();
     let terminal = std::io::stdout().is_terminal();
@@ -68,18 +74,68 @@ pub fn init(config: &Config) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(lines::writer());
-    // An error means that there is a subscriber already.
-    let _ = if json {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .try_init()
+        .with_writer(|| LogWriter);
+    let installed = if json {
+        builder.event_format(Json).try_init()
     } else {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        builder.with_ansi(colours).try_init()
+        builder.with_ansi(colours).with_target(false).try_init()
     };
+    // An error means that there is a subscriber already.
+    if installed.is_ok() {
+        start_writing();
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "there is no log")]
+fn start_writing() {
+    if let Err(error) = buffer::start() {
+        eprintln!("mall: there will be no log: could not start its thread: {error}");
+    }
+}
+
+/// Logs a panic like any other error. With `RUST_BACKTRACE=1` also where it came from.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let backtrace = Backtrace::capture();
+    tracing::error!(
+        thread = thread.name(),
+        location = panic.location().map(tracing::field::display),
+        error = panic.payload_as_str().unwrap_or("a panic without a message"),
+        backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace)),
+        "panicked"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::logged;
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let line = logged(Json, || {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let outcome = std::panic::catch_unwind(|| panic!("on purpose"));
+            std::panic::set_hook(before);
+            assert!(outcome.is_err());
+        });
+        let line: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+        assert_eq!(
+            (&line["level"], &line["message"], &line["error"]),
+            (&"ERROR".into(), &"panicked".into(), &"on purpose".into())
+        );
+        assert!(
+            line["location"]
+                .as_str()
+                .is_some_and(|location| location.contains("telemetry.rs:")),
+            "{line}"
+        );
+        assert!(
+            line["thread"].as_str().is_some_and(|thread| thread.contains("a_panic")),
+            "{line}"
+        );
+    }
 }

@@ -14,5 +14,6 @@ mod process;
 mod restart;
 mod secured;
 mod status;
+mod stdout;
 mod support;
 mod topics;

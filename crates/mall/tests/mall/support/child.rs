@@ -15,6 +15,8 @@ pub(crate) struct Child {
     name: String,
     process: std::process::Child,
     printed: Arc<Mutex<String>>,
+    /// Held while a line is taken from the process.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Child {
@@ -31,14 +33,20 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut process = command.spawn().expect("the binary starts");
-        let printed = Arc::new(Mutex::new(String::new()));
-        collect(process.stdout.take().expect("piped"), Arc::clone(&printed));
-        collect(process.stderr.take().expect("piped"), Arc::clone(&printed));
+        let (printed, reading) = (Arc::new(Mutex::new(String::new())), Arc::default());
+        collect(process.stdout.take().expect("piped"), Arc::clone(&printed), &reading);
+        collect(process.stderr.take().expect("piped"), Arc::clone(&printed), &reading);
         Self {
             name: format!("mall {} {settings:?}", arguments.join(" ")),
             process,
             printed,
+            reading,
         }
+    }
+
+    /// Reads nothing more of what it prints until the guard is dropped, so that its pipe fills.
+    pub(crate) async fn stop_reading(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reading.lock().await
     }
 
     /// Starts a service on a broker. It listens on a port of the kernel's choice: see [`Self::address`].
@@ -118,10 +126,12 @@ impl Drop for Child {
 }
 
 /// Keeps whole lines: what a process writes to stdout and to stderr is not mixed within a line.
-fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>, reading: &Arc<tokio::sync::Mutex<()>>) {
+    let reading = Arc::clone(reading);
     std::thread::spawn(move || {
         let (mut from, mut line) = (BufReader::new(from), Vec::new());
         while let Ok(1..) = from.read_until(b'\n', &mut line) {
+            let _reading = reading.blocking_lock();
             into.lock().expect("no panic").push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
