@@ -23,7 +23,7 @@ pub struct Latch {
 
 #[derive(Debug)]
 struct State {
-    /// The same as `reason.is_none()`, to be asked for each request.
+    /// Always `reason.is_none()`; changed under its lock, read without it for each request.
     released: AtomicBool,
     reason: Mutex<Option<String>>,
 }
@@ -37,7 +37,7 @@ impl Readiness {
         }
     }
 
-    /// Adds something that is not there yet, and why.
+    /// Adds a latch that is held for this reason.
     pub fn latch(&self, reason: &str) -> Latch {
         let state = State {
             released: AtomicBool::new(false),
@@ -73,19 +73,22 @@ impl Readiness {
 }
 
 impl Latch {
-    /// It is there. When it was the last that was missing, the log says so.
+    /// What the latch stands for is there. Logs "ready" when this was the last latch that was held.
     pub fn release(&self) {
-        let reason = self.state.reason.lock().take();
-        self.state.released.store(true, Ordering::Release);
+        let reason = {
+            let mut reason = self.state.reason.lock();
+            self.state.released.store(true, Ordering::Release);
+            reason.take()
+        };
         if reason.is_some() && self.readiness.check().is_ok() {
             tracing::info!(service = &*self.readiness.name, "ready");
         }
     }
 
-    /// It is not there, or not any more. The same reason again says nothing new.
+    /// What the latch stands for is not there (any more). Logs the reason, unless it is the one that is known.
     pub fn hold(&self, reason: &str) {
-        self.state.released.store(false, Ordering::Release);
         let mut held = self.state.reason.lock();
+        self.state.released.store(false, Ordering::Release);
         if held.as_deref() != Some(reason) {
             *held = Some(reason.to_owned());
             drop(held);
