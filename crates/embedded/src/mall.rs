@@ -234,6 +234,8 @@ impl Mall {
                 Err(error) => Err(error),
             },
         };
+        // After a failure, this begins the grace period of the process.
+        shutdown.cancel();
         self.services.values().for_each(|running| running.shutdown.cancel());
         let mut outcome = outcome;
         while let Some((instance, ended)) = self.next_end().await? {

@@ -16,7 +16,7 @@ pub(crate) struct Config {
     pub(crate) replicas: Replicas,
     /// The number of this replica, where the host name does not say it.
     ordinal: Option<Ordinal>,
-    /// How long a stop may take. Longer than the 7 s in which requests in flight finish.
+    /// How long a stop may take, at least [`service::MIN_GRACE_PERIOD`].
     #[serde(with = "humantime_serde")]
     pub(crate) grace_period: Duration,
     pub(crate) log: telemetry::Config,
@@ -92,6 +92,30 @@ impl Validate for Config {
             .orders(self.replicas)
             .err()
             .map(|error| ("gateway.order_url", error));
-        [kafka, log, gateway].into_iter().flatten().collect()
+        let grace_period = (self.grace_period < service::MIN_GRACE_PERIOD).then(|| {
+            let problem = format!(
+                "expected at least {} s, found {} s: requests in flight have 7 s of it",
+                service::MIN_GRACE_PERIOD.as_secs(),
+                self.grace_period.as_secs_f32()
+            );
+            ("grace_period", problem)
+        });
+        [kafka, log, gateway, grace_period].into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_period_that_is_too_short_for_requests_in_flight_is_a_problem() {
+        let config = |seconds| Config {
+            grace_period: Duration::from_secs(seconds),
+            ..Config::default()
+        };
+        assert_eq!(config(8).problems(), []);
+        let expected = "expected at least 8 s, found 7 s: requests in flight have 7 s of it";
+        assert_eq!(config(7).problems(), [("grace_period", expected.to_owned())]);
     }
 }

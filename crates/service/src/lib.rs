@@ -17,6 +17,6 @@ mod testing;
 
 pub use context::Context;
 pub use problem::Problem;
-pub use process::{TemporaryFailure, USAGE_ERROR, run};
+pub use process::{MIN_GRACE_PERIOD, TemporaryFailure, USAGE_ERROR, run};
 pub use readiness::{Latch, Readiness};
 pub use tasks::Tasks;

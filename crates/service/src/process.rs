@@ -7,13 +7,16 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::server::DRAIN;
 use crate::telemetry;
 
 /// The exit code for a command line or configuration that cannot be used (`EX_USAGE` of sysexits).
 pub const USAGE_ERROR: u8 = 64;
 /// The exit code for a failure that a later start may not meet (`EX_TEMPFAIL` of sysexits).
 const TEMPORARY_FAILURE: u8 = 75;
-/// What is left of a task that did not stop has this long to notice.
+/// The shortest grace period: requests in flight have 7 s, and a second is for what is closed after them.
+pub const MIN_GRACE_PERIOD: Duration = DRAIN.saturating_add(Duration::from_secs(1));
+/// Tasks on threads of their own that did not stop have this long to notice that the process ends.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// A failure after which the process should come back later: it exits with code 75.
@@ -21,8 +24,10 @@ const LAST_MOMENT: Duration = Duration::from_millis(200);
 #[error("{0}")]
 pub struct TemporaryFailure(pub String);
 
-/// Runs the body until it ends, or until SIGTERM or SIGINT and then for at most `grace_period`. A second signal ends
-/// the process at once. Telemetry must be there already.
+/// Runs the body until it ends. After SIGTERM or SIGINT, or when the body itself cancels the token because a part of
+/// it has failed, it has `grace_period` to end; a second signal ends the process at once.
+///
+/// Call [`telemetry::init`] before.
 pub fn run<F>(grace_period: Duration, body: impl FnOnce(CancellationToken) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
@@ -69,12 +74,14 @@ where
     let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
     let shutdown = CancellationToken::new();
     let mut body = std::pin::pin!(body(shutdown.clone()));
-    let name = tokio::select! {
+    let signal = tokio::select! {
         outcome = &mut body => return outcome,
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => Some("SIGTERM"),
+        _ = interrupt.recv() => Some("SIGINT"),
+        // A part of the body has failed and stops the others.
+        () = shutdown.cancelled() => None,
     };
-    tracing::info!(signal = name, "stopping");
+    tracing::info!(signal, "stopping");
     shutdown.cancel();
     tokio::select! {
         outcome = &mut body => outcome,
@@ -83,5 +90,25 @@ where
         }
         _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal"),
         _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_inside_is_bounded_by_the_grace_period_like_a_signal() {
+        let begun = Instant::now();
+        let body = |shutdown: CancellationToken| async move {
+            shutdown.cancel();
+            std::future::pending().await
+        };
+        let outcome = timeout(Duration::from_secs(3600), until_stopped(MIN_GRACE_PERIOD, body)).await;
+        let error = outcome.expect("an end").expect_err("a failure");
+        assert_eq!(error.to_string(), "did not stop within the grace period of 8 s");
+        assert_eq!(begun.elapsed().as_secs(), MIN_GRACE_PERIOD.as_secs());
     }
 }

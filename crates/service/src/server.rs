@@ -47,7 +47,7 @@ const CONNECTION_LIMIT: usize = 1024;
 /// Accepting pauses this long after an error: most of them (no file descriptor, no memory) would come again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Requests in flight have this long to finish after the service is asked to stop: as long as the longest may take.
-const DRAIN: Duration = Duration::from_secs(7);
+pub(crate) const DRAIN: Duration = Duration::from_secs(7);
 
 /// What every connection needs.
 struct Server<E> {

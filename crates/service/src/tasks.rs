@@ -1,13 +1,27 @@
 //! The tasks of a service, with an owner.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use anyhow::Context as _;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// The tasks of a service. The first one to end ends the others: nothing lives on half dead.
+use crate::server::DRAIN;
+
+/// When a task has failed, the others have this long to end: as long as requests in flight, and a moment to close
+/// what they used.
+const STOP: Duration = DRAIN.saturating_add(Duration::from_millis(500));
+
+type Ended = Result<(Id, anyhow::Result<()>), JoinError>;
+
+/// The tasks of a service. The first one to end ends the others: a service does not live on without a part of it.
 #[derive(Debug)]
 pub struct Tasks {
-    running: JoinSet<(&'static str, anyhow::Result<()>)>,
+    running: JoinSet<anyhow::Result<()>>,
+    /// The names of those that are running.
+    names: HashMap<Id, &'static str>,
     shutdown: CancellationToken,
 }
 
@@ -16,39 +30,66 @@ impl Tasks {
     pub fn new(shutdown: &CancellationToken) -> Self {
         Self {
             running: JoinSet::new(),
+            names: HashMap::new(),
             shutdown: shutdown.clone(),
         }
     }
 
     /// Starts a task.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        self.running.spawn(async move { (name, task.await) });
+        let handle = self.running.spawn(task);
+        self.names.insert(handle.id(), name);
     }
 
     /// Starts a task that blocks, on a thread of its own.
     pub fn spawn_blocking(&mut self, name: &'static str, task: impl FnOnce() -> anyhow::Result<()> + Send + 'static) {
-        self.running.spawn_blocking(move || (name, task()));
+        let handle = self.running.spawn_blocking(task);
+        self.names.insert(handle.id(), name);
     }
 
-    /// Waits until all have ended.
+    /// Waits until all have ended; after a failure, for at most 7.5 s.
     ///
     /// # Errors
     /// The first failure; a task that ends without having been asked to stop has failed.
     pub async fn join(mut self) -> anyhow::Result<()> {
-        let mut outcome = Ok(());
-        while let Some(ended) = self.running.join_next().await {
-            let failure = match ended {
-                Ok((name, Err(error))) => Err(error.context(format!("task {name:?} failed"))),
-                Ok((name, Ok(()))) if !self.shutdown.is_cancelled() => {
-                    Err(anyhow::anyhow!("task {name:?} ended by itself"))
-                }
-                Ok((_, Ok(()))) => Ok(()),
-                Err(panicked) => Err(panicked).context("a task panicked"),
-            };
+        while let Some(ended) = self.running.join_next_with_id().await {
+            let outcome = self.outcome(ended);
             self.shutdown.cancel();
-            outcome = outcome.and(failure);
+            if let Err(error) = &outcome {
+                // Said now: the others may not stop before the process is ended.
+                tracing::error!(error = format!("{error:#}"), "failed: stopping all tasks of the service");
+                self.stop_others().await;
+                return outcome;
+            }
         }
-        outcome
+        Ok(())
+    }
+
+    /// Waits for the others after a failure. What goes wrong with them is logged: the failure is what is returned.
+    async fn stop_others(&mut self) {
+        let others = async {
+            while let Some(ended) = self.running.join_next_with_id().await {
+                if let Err(error) = self.outcome(ended) {
+                    tracing::error!(error = format!("{error:#}"), "failed while stopping");
+                }
+            }
+        };
+        if timeout(STOP, others).await.is_err() {
+            let tasks: Vec<_> = self.names.values().collect();
+            tracing::error!(?tasks, "did not stop in time after a failure");
+        }
+    }
+
+    /// What the end of a task means, with its name.
+    fn outcome(&mut self, ended: Ended) -> anyhow::Result<()> {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let name = self.names.remove(&id).unwrap_or_default();
+        match ended {
+            Ok((_, Err(error))) => Err(error.context(format!("task {name:?} failed"))),
+            Ok((_, Ok(()))) if !self.shutdown.is_cancelled() => anyhow::bail!("task {name:?} ended by itself"),
+            Ok((_, Ok(()))) => Ok(()),
+            Err(panicked) => Err(panicked).with_context(|| format!("task {name:?} panicked")),
+        }
     }
 }
 
@@ -78,19 +119,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_by_itself_is_a_failure_and_a_panic_is_too() {
+    async fn a_task_that_ends_by_itself_or_panics_is_a_failure_with_its_name() {
         let mut tasks = Tasks::new(&CancellationToken::new());
         tasks.spawn("short", async { Ok(()) });
-        assert!(
-            tasks
-                .join()
-                .await
-                .expect_err("a failure")
-                .to_string()
-                .contains("ended by itself")
-        );
-        let mut tasks = Tasks::new(&CancellationToken::new());
+        let error = tasks.join().await.expect_err("a failure");
+        assert_eq!(error.to_string(), "task \"short\" ended by itself");
+        let shutdown = CancellationToken::new();
+        let mut tasks = Tasks::new(&shutdown);
+        let stopped = shutdown.clone();
+        tasks.spawn("patient", async move {
+            stopped.cancelled().await;
+            Ok(())
+        });
         tasks.spawn("panicking", async { panic!("on purpose") });
-        assert!(tasks.join().await.is_err());
+        let error = format!("{:#}", tasks.join().await.expect_err("a failure"));
+        assert!(
+            error.starts_with("task \"panicking\" panicked: ") && error.contains("on purpose"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_does_not_stop_holds_up_a_failure_for_a_bounded_time() {
+        let mut tasks = Tasks::new(&CancellationToken::new());
+        tasks.spawn("deaf", std::future::pending());
+        tasks.spawn("broken", async { anyhow::bail!("no luck") });
+        let begun = tokio::time::Instant::now();
+        let outcome = timeout(Duration::from_secs(3600), tasks.join()).await;
+        let error = outcome.expect("an end").expect_err("a failure");
+        assert_eq!(format!("{error:#}"), "task \"broken\" failed: no luck");
+        assert_eq!(begun.elapsed().as_millis(), STOP.as_millis());
     }
 }
