@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 const PREFIX: &str = "MALL_";
 /// The variable that names the file.
 const FILE: &str = "MALL_CONFIG";
-/// Below a table of this name, keys are free and values are text as they stand.
+/// In a table of this name any key is allowed, and every value is text.
 const FREE_TABLE: &str = "properties";
 
-/// What a configuration knows about itself beyond the types of its fields.
+/// Checks of a configuration beyond the types of its fields.
 pub trait Validate {
-    /// Everything that is wrong with it: the key, and why.
+    /// Everything that is wrong: the key of a setting, and why.
     fn problems(&self) -> Vec<(&'static str, String)>;
 }
 
@@ -80,7 +80,7 @@ where
     ))
 }
 
-/// What the user gave: the file, then the environment.
+/// The settings of the user: the file, then the environment.
 fn given() -> Figment {
     let mut given = Figment::new();
     if let Some(path) = Env::var(FILE) {
@@ -111,7 +111,7 @@ fn flatten(prefix: &str, tree: Dict, settings: &mut Vec<(String, Value)>) {
     }
 }
 
-/// Where a user would change a setting: a line of the file, or a variable.
+/// Where the user has made a setting: a key of the file, or a variable.
 fn source(given: &Figment, key: &str) -> String {
     match given.find_metadata(key).and_then(|metadata| metadata.source.as_ref()) {
         Some(Source::File(path)) => format!("{key} in {}", path.display()),
@@ -119,7 +119,7 @@ fn source(given: &Figment, key: &str) -> String {
     }
 }
 
-/// The known settings of the same table, for a mistyped one.
+/// Names the settings of the table of a key that is unknown.
 fn suggestion(defaults: &Figment, key: &str) -> String {
     let table = key.rsplit_once('.').map_or("", |(table, _)| table);
     let known = if table.is_empty() {

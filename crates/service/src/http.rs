@@ -1,4 +1,4 @@
-//! The HTTP server that every service is.
+//! What every service serves over HTTP, and what its routes share.
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ use crate::{Context, Problem, Readiness};
 pub const BODY_LIMIT: usize = 16 * 1024;
 
 const REQUEST_ID: &str = "x-request-id";
-/// The request id that is accepted from outside, in bytes.
+/// The longest request id that is accepted from a client, in bytes.
 const REQUEST_ID_LIMIT: usize = 128;
 
 /// Where a service listens.
@@ -178,7 +178,7 @@ pub fn post<E: IntoEndpoint>(endpoint: E) -> MethodOnly<E::Endpoint> {
     }
 }
 
-/// An endpoint for one method; another one is told which (poem's own 405 has no `Allow`).
+/// An endpoint for one method. Any other is answered with 405 and `Allow`, which poem's own 405 lacks.
 #[derive(Debug)]
 pub struct MethodOnly<E> {
     method: Method,
@@ -200,7 +200,7 @@ impl<E: Endpoint> Endpoint for MethodOnly<E> {
     }
 }
 
-/// Around every request: an id, and every error as a problem.
+/// Gives every request an id, and turns every error into a problem.
 struct RequestScope<E> {
     routes: E,
 }

@@ -6,7 +6,7 @@ use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
 use serde::Serialize;
 
-/// An error reply. Its type is `about:blank`: the status says it all, the detail is for people.
+/// An error reply. Its type is `about:blank`: what went wrong is the status; the detail is for people.
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,

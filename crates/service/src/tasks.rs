@@ -57,7 +57,10 @@ impl Tasks {
             self.shutdown.cancel();
             if let Err(error) = &outcome {
                 // Said now: the others may not stop before the process is ended.
-                tracing::error!(error = format!("{error:#}"), "failed: stopping all tasks of the service");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "failed: stopping all tasks of the service"
+                );
                 self.stop_others().await;
                 return outcome;
             }
