@@ -1,0 +1,72 @@
+use std::time::{Duration, Instant};
+
+use kafka::{ConsumeError, Consumer, Event, Producer};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use tokio::task::spawn_blocking;
+
+use crate::{broker, record};
+
+/// Waits for an event, or an error, that is not idleness.
+fn next(consumer: &Consumer) -> Result<String, ConsumeError> {
+    let begun = Instant::now();
+    loop {
+        match consumer.poll(Duration::from_millis(100))? {
+            Event::Idle => assert!(begun.elapsed() < Duration::from_secs(10), "nothing came"),
+            Event::Record(record) => return Ok(format!("record {}", record.offset())),
+            Event::End(partition) => return Ok(format!("end of {partition}")),
+            Event::Interrupted(reason) => return Ok(reason),
+        }
+    }
+}
+
+/// What a consumer of a topic with one record says, when the broker answers its fetch with an error.
+async fn with_fetch_error(error: RDKafkaRespErr) -> (Result<String, ConsumeError>, Result<String, ConsumeError>) {
+    let (broker, config) = broker();
+    let mut producer = Producer::new(&config, "test", "order").expect("a producer");
+    producer
+        .send_batch(&[record(b"value")])
+        .await
+        .remove(0)
+        .expect("delivered");
+    broker.request_errors(RDKafkaApiKey::Fetch, &[error]);
+    let read = move || {
+        let consumer = Consumer::new(&config, "test", "test", "order").expect("a consumer");
+        consumer.assign([(0, 0)]).expect("assigned");
+        let first = next(&consumer);
+        let second = if first.is_ok() {
+            next(&consumer)
+        } else {
+            Ok(String::new())
+        };
+        (first, second)
+    };
+    let outcome = spawn_blocking(read).await.expect("no panic");
+    drop(broker);
+    outcome
+}
+
+#[tokio::test]
+async fn damaged_records_are_an_error_because_going_on_would_skip_them() {
+    let (first, _) = with_fetch_error(RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_MSG).await;
+    let error = first.expect_err("damaged");
+    assert!(matches!(error, ConsumeError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("check the broker's disk"), "{error}");
+}
+
+#[tokio::test]
+async fn a_position_that_is_gone_is_an_error() {
+    let (first, _) = with_fetch_error(RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE).await;
+    let error = first.expect_err("lost");
+    assert!(matches!(error, ConsumeError::PositionLost { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn missing_authorization_is_told_with_its_reason_and_reading_goes_on_after_it() {
+    let (first, second) = with_fetch_error(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).await;
+    let reason = first.expect("an interruption");
+    assert!(
+        reason.contains("does not serve topic \"order\"") && reason.contains("authorization"),
+        "{reason}"
+    );
+    assert_eq!(second.expect("a record"), "record 0");
+}
