@@ -114,8 +114,16 @@ impl<'a> Admin<'a> {
                 .map_err(refused)?
                 .pop()
             {
-                // Somebody else was faster: as good.
-                Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => return Ok(()),
+                Some(Ok(_)) | None => return Ok(()),
+                // Another process created it meanwhile, which is just as good; or it is still being deleted.
+                Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+                    let exists = self.partitions(|_| None).await?.contains_key(name);
+                    if exists || Instant::now() >= self.deadline {
+                        return Ok(());
+                    }
+                    self.say(&format!("topic {name} is still being deleted"));
+                    tokio::time::sleep(PAUSE).await;
+                }
                 // Not enough brokers have come up yet for so many copies.
                 Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) if Instant::now() < self.deadline => {
                     self.say(&format!("fewer than {} brokers are up", self.config.replication_factor));

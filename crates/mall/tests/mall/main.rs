@@ -10,6 +10,7 @@ mod gateway;
 mod killed_broker;
 mod outage;
 mod poison;
+mod position;
 mod process;
 mod restart;
 mod secured;

@@ -1,0 +1,202 @@
+//! Where repository-N goes on after a start, and how long that takes. On a real broker.
+
+use std::time::{Duration, Instant};
+
+use domain::{OrderId, Outcome, Shipment, Timestamp};
+use kafka::{Producer, Record};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+
+use crate::support::{Child, NewRecord, PATIENCE, append, create_topics, eventually, order_ids, real_kafka, shipments};
+
+/// The region under test.
+const NUMBER: u16 = 1;
+
+fn repository(kafka: &kafka::Config, settings: &[(&str, &str)]) -> Child {
+    let mut all = vec![("MALL_ORDINAL", "1")];
+    all.extend(settings);
+    Child::service("repository", kafka, &all)
+}
+
+/// Writes an order for each of these ids.
+async fn order(kafka: &kafka::Config, ids: std::ops::Range<u64>) {
+    let orders: Vec<(String, String)> = ids
+        .map(|id| {
+            (
+                id.to_string(),
+                format!(r#"{{"money":1,"order_id":"{id}","time":1,"user_id":"1"}}"#),
+            )
+        })
+        .collect();
+    let record = |(id, value): &'static (String, String)| NewRecord {
+        key: Some(id),
+        value: value.as_bytes(),
+    };
+    let orders: &'static [(String, String)] = orders.leak();
+    append(kafka, NUMBER, &orders.iter().map(record).collect::<Vec<_>>()).await;
+}
+
+async fn shipped(kafka: &kafka::Config) -> Vec<String> {
+    let id = |shipment: Shipment| shipment.order_id.filter(|_| shipment.outcome == Outcome::Shipped);
+    let shipments = shipments(kafka, NUMBER).await;
+    shipments.into_iter().filter_map(id).map(|id| id.to_string()).collect()
+}
+
+/// Deletes topic `order` and creates it again, as an operator might by mistake.
+async fn recreate_order(kafka: &kafka::Config) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.bootstrap_servers)
+        .create()
+        .expect("a client");
+    let topic = kafka.name("order");
+    let deleted = admin
+        .delete_topics(&[&topic], &AdminOptions::new())
+        .await
+        .expect("an answer");
+    deleted.into_iter().for_each(|deleted| drop(deleted.expect("deleted")));
+    eventually("the topic is gone", async || {
+        let metadata = admin.inner().fetch_metadata(None, PATIENCE).expect("an answer");
+        !metadata.topics().iter().any(|found| found.name() == topic)
+    })
+    .await;
+    create_topics(kafka, 3).await;
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
+    let kafka = real_kafka();
+    create_topics(&kafka, 3).await;
+    order(&kafka, 1..6).await;
+    let mut first = repository(&kafka, &[]);
+    eventually("five orders are shipped", async || shipped(&kafka).await.len() == 5).await;
+    first.signal("TERM");
+    first.ended(PATIENCE).await;
+
+    recreate_order(&kafka).await;
+    order(&kafka, 11..21).await;
+    let mut refused = repository(&kafka, &[]);
+    assert_eq!(refused.ended(PATIENCE).await.code(), Some(1));
+    for expected in [
+        "expected order 5 at offset 4 of topic order",
+        "found order 15 there",
+        "MALL_REPOSITORY__ON_LOST_POSITION",
+    ] {
+        eventually(expected, async || refused.printed().contains(expected)).await;
+    }
+    assert_eq!(shipped(&kafka).await.len(), 5);
+
+    let earliest = [("MALL_REPOSITORY__ON_LOST_POSITION", "earliest")];
+    let mut decided = repository(&kafka, &earliest);
+    eventually("all of the new topic is shipped", async || {
+        shipped(&kafka).await.len() == 15
+    })
+    .await;
+    decided.signal("KILL");
+    decided.ended(PATIENCE).await;
+    // The position is that of the last outcome, though an older one has a larger offset.
+    order(&kafka, 21..23).await;
+    let proved = repository(&kafka, &[]);
+    proved.ready("repository-1").await;
+    eventually("the rest is shipped", async || shipped(&kafka).await.len() == 17).await;
+    assert_eq!(shipped(&kafka).await[5..], order_ids(&kafka, NUMBER).await);
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn what_was_decided_about_a_lost_position_is_not_decided_again() {
+    let kafka = real_kafka();
+    create_topics(&kafka, 3).await;
+    order(&kafka, 1..6).await;
+    let mut first = repository(&kafka, &[]);
+    eventually("five orders are shipped", async || shipped(&kafka).await.len() == 5).await;
+    first.signal("TERM");
+    first.ended(PATIENCE).await;
+
+    recreate_order(&kafka).await;
+    order(&kafka, 11..21).await;
+    let latest = [("MALL_REPOSITORY__ON_LOST_POSITION", "latest")];
+    let mut decided = repository(&kafka, &latest);
+    decided.ready("repository-1").await;
+    decided.signal("KILL");
+    decided.ended(PATIENCE).await;
+    // This order came after the decision: it is not skipped by another one.
+    order(&kafka, 21..22).await;
+    let _again = repository(&kafka, &latest);
+    eventually("the order after the decision is shipped", async || {
+        shipped(&kafka).await[5..] == ["21"]
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn a_start_reads_back_the_window_and_not_the_log() {
+    const OLD: u64 = 400_000;
+    const IN_WINDOW: u64 = 100_000;
+    let kafka = real_kafka();
+    create_topics(&kafka, 3).await;
+    // The old ones an hour ago, the others within the last minute.
+    let now = Timestamp::now();
+    let old = OrderId::smallest_at(now - Duration::from_secs(3600)).get();
+    let fresh = OrderId::smallest_at(now - Duration::from_secs(60)).get();
+    let ids = (old..old + OLD).chain(fresh..fresh + IN_WINDOW);
+    let mut producer = Producer::new(&kafka, "test", "shipment").expect("a producer");
+    let ids: Vec<u64> = ids.collect();
+    for (chunk, offset) in ids.chunks(20_000).zip((0..).step_by(20_000)) {
+        let records: Vec<(String, Vec<u8>)> = chunk
+            .iter()
+            .zip(offset..)
+            .map(|(id, order_offset)| {
+                let shipment = Shipment {
+                    order_id: id.to_string().parse().ok(),
+                    order_offset,
+                    outcome: Outcome::Shipped,
+                    detail: None,
+                    packed_at: Some(now),
+                    shipped_at: Some(now),
+                };
+                (id.to_string(), shipment.to_record())
+            })
+            .collect();
+        let records: Vec<Record<'_>> = records
+            .iter()
+            .map(|(key, value)| Record {
+                partition: i32::from(NUMBER),
+                key: Some(key),
+                value,
+                timestamp: key
+                    .parse::<OrderId>()
+                    .expect("an id")
+                    .time()
+                    .unix_millis()
+                    .cast_signed(),
+                headers: &[],
+            })
+            .collect();
+        for outcome in producer.send_batch(&records).await {
+            outcome.expect("delivered");
+        }
+    }
+    producer.close(PATIENCE).await;
+    let begun = Instant::now();
+    // The position is lost, because there are no orders: it is decided once everything has been read back.
+    let repository = repository(&kafka, &[("MALL_REPOSITORY__ON_LOST_POSITION", "latest")]);
+    repository.ready("repository-1").await;
+    let took = begun.elapsed();
+    // Reading all of it takes some five times as long; unoptimised code takes several seconds for it.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+
+    // An order of the window is recognised, an older one is not shipped again.
+    order(&kafka, fresh..fresh + 1).await;
+    order(&kafka, old..old + 1).await;
+    for (outcome, id) in [("order not shipped again", fresh), ("record rejected", old)] {
+        eventually(outcome, async || {
+            let printed = repository.printed();
+            let mut lines = printed.lines().filter(|line| line.contains(outcome));
+            lines.any(|line| line.contains(&id.to_string()))
+        })
+        .await;
+    }
+}
