@@ -1,42 +1,122 @@
-//! A real broker that is killed. In a run of its own: the other tests do not survive that.
+//! A real broker that is killed or paused. In a run of its own: the other tests do not survive that.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{Child, Load, create_topics, eventually, needed, real_kafka, shipments};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::support::{Child, Client, Load, PATIENCE, create_topics, eventually, needed, real_kafka, shipments};
 
 /// The region under test.
 const NUMBER: u16 = 1;
+/// How long a stop may take by default.
+const GRACE_PERIOD: Duration = Duration::from_secs(10);
+
+/// There is one broker: one test at a time disturbs it.
+static BROKER: Mutex<()> = Mutex::const_new(());
+
+/// A repository under load, and the container of its broker.
+struct Region {
+    _alone: MutexGuard<'static, ()>,
+    kafka: kafka::Config,
+    container: String,
+    repository: Child,
+    load: Load,
+}
+
+impl Region {
+    async fn open() -> Self {
+        let alone = BROKER.lock().await;
+        let (kafka, container) = (real_kafka(), needed("MALL_TEST_KAFKA_CONTAINER"));
+        create_topics(&kafka, 3).await;
+        let repository = Child::service("repository", &kafka, &[("MALL_ORDINAL", "1")]);
+        repository.ready("repository-1").await;
+        let load = Load::to_log(&kafka, NUMBER, Duration::from_millis(3));
+        Self {
+            _alone: alone,
+            kafka,
+            container,
+            repository,
+            load,
+        }
+    }
+
+    fn docker(&self, arguments: &[&str]) {
+        let status = Command::new("docker").args(arguments).arg(&self.container).status();
+        assert!(
+            status.expect("docker runs").success(),
+            "docker {arguments:?} {}",
+            self.container
+        );
+    }
+
+    /// Waits until fifty more orders are shipped.
+    async fn ships(&self) {
+        let before = shipments(&self.kafka, NUMBER).await.len();
+        eventually("orders are shipped", async || {
+            shipments(&self.kafka, NUMBER).await.len() > before + 50
+        })
+        .await;
+    }
+
+    async fn verify(self) {
+        self.load.stop().await.verify(&self.kafka).await;
+    }
+}
 
 #[tokio::test]
 #[ignore = "needs MALL_TEST_KAFKA and MALL_TEST_KAFKA_CONTAINER: a real broker that may be killed, and its container"]
 async fn a_broker_that_is_killed_in_the_middle_of_transactions_loses_and_repeats_nothing() {
-    let (kafka, container) = (real_kafka(), needed("MALL_TEST_KAFKA_CONTAINER"));
-    let docker = |arguments: &[&str]| {
-        let status = Command::new("docker")
-            .args(arguments)
-            .arg(&container)
-            .status()
-            .expect("docker runs");
-        assert!(status.success(), "docker {arguments:?} {container}");
-    };
-    create_topics(&kafka, 3).await;
-    let repository = Child::service("repository", &kafka, &[("MALL_ORDINAL", "1")]);
-    repository.ready("repository-1").await;
-    let load = Load::to_log(&kafka, NUMBER, Duration::from_millis(3));
+    let region = Region::open().await;
     for _ in 0..2 {
-        let before = shipments(&kafka, NUMBER).await.len();
-        eventually("orders are shipped", async || {
-            shipments(&kafka, NUMBER).await.len() > before + 50
-        })
-        .await;
-        docker(&["kill", "--signal", "KILL"]);
-        docker(&["start"]);
+        region.ships().await;
+        region.docker(&["kill", "--signal", "KILL"]);
+        region.docker(&["start"]);
         // A broker that finds its own registration in ZooKeeper exits, and its restart policy starts it again.
-        eventually("the broker is back", async || answers(&kafka).await).await;
-        repository.ready("repository-1").await;
+        eventually("the broker is back", async || answers(&region.kafka).await).await;
+        region.repository.ready("repository-1").await;
     }
-    load.stop().await.verify(&kafka).await;
+    region.verify().await;
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA and MALL_TEST_KAFKA_CONTAINER: a real broker that may be paused, and its container"]
+async fn a_broker_that_is_paused_for_20_s_in_the_middle_of_commits_loses_and_repeats_nothing() {
+    let region = Region::open().await;
+    region.ships().await;
+    region.docker(&["pause"]);
+    let paused = Instant::now();
+    let address = region.repository.address_of("repository-1").await;
+    eventually("the repository says that it is not ready", async || {
+        !Client::new().get(address, "/ready").await.status.is_success()
+    })
+    .await;
+    tokio::time::sleep_until((paused + Duration::from_secs(20)).into()).await;
+    region.docker(&["unpause"]);
+    region.repository.ready("repository-1").await;
+    region.ships().await;
+    region.verify().await;
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA and MALL_TEST_KAFKA_CONTAINER: a real broker that may be paused, and its container"]
+async fn a_repository_stops_in_time_while_its_broker_is_paused() {
+    let mut region = Region::open().await;
+    region.ships().await;
+    region.docker(&["pause"]);
+    let asked = Instant::now();
+    region.repository.signal("TERM");
+    let ended = tokio::time::timeout(GRACE_PERIOD, region.repository.ended(PATIENCE)).await;
+    region.docker(&["unpause"]);
+    assert_eq!(
+        ended.expect("within the grace period").code(),
+        Some(0),
+        "{:?}",
+        asked.elapsed()
+    );
+    let again = Child::service("repository", &region.kafka, &[("MALL_ORDINAL", "1")]);
+    again.ready("repository-1").await;
+    region.verify().await;
 }
 
 /// Whether the broker answers for the partition under test.
