@@ -104,6 +104,12 @@ impl Partition {
     }
 }
 
+impl From<Partition> for u16 {
+    fn from(partition: Partition) -> Self {
+        partition.0
+    }
+}
+
 impl From<Ordinal> for Partition {
     /// The replica with ordinal N serves partition N.
     fn from(ordinal: Ordinal) -> Self {

@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use crate::{Order, Outcome, Partition, Region, Shipment};
+use crate::{NotAnOrder, Order, OrderId, Outcome, Partition, Region, Shipment};
 
-/// Figures of one region or of all. Money and orders count every order in the log, a repeated one again;
-/// what was shipped counts each order once.
+/// Figures of one region or of all. `orders` and `money` include duplicates; `shipped` does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Orders in topic `order`.
@@ -106,25 +105,35 @@ impl Statistics {
             }));
     }
 
-    /// Counts a record of topic `order`. A record before the position is in the figures already and changes nothing.
-    /// Returns the order when it was counted.
-    pub fn count_order(&mut self, partition: Partition, offset: i64, value: &[u8]) -> Option<&Order> {
-        let region = self.regions.get_mut(partition.index())?;
+    /// Counts a record of topic `order`. Returns the id of the order, or `None` when the record is before the position:
+    /// it is in the figures already, and changes nothing.
+    ///
+    /// # Errors
+    /// When the record is not an order. It waits for its outcome as others do.
+    pub fn count_order(
+        &mut self,
+        partition: Partition,
+        offset: i64,
+        value: &[u8],
+    ) -> Result<Option<OrderId>, NotAnOrder> {
+        let Some(region) = self.regions.get_mut(partition.index()) else {
+            return Ok(None);
+        };
         if offset < region.position.order {
-            return None;
+            return Ok(None);
         }
         region.position.order = offset + 1;
-        let order = Order::from_record(value).ok();
-        if let Some(order) = &order {
-            region.totals.orders += 1;
-            region.totals.money += u64::from(order.money.get());
-            region.last_order.clone_from(&Some(order.clone()));
-        }
-        region.settle();
-        order.and(region.last_order.as_ref())
+        region.update_waiting();
+        let order = Order::from_record(value)?;
+        region.totals.orders += 1;
+        region.totals.money += u64::from(order.money.get());
+        let order_id = order.order_id;
+        region.last_order = Some(order);
+        Ok(Some(order_id))
     }
 
-    /// Counts a record of topic `shipment`, likewise. What no repository wrote moves the position and nothing else.
+    /// Counts a record of topic `shipment`, unless it is before the position. What no repository wrote moves the
+    /// position and nothing else.
     pub fn count_shipment(&mut self, partition: Partition, offset: i64, value: &[u8]) {
         let Some(region) = self.regions.get_mut(partition.index()) else {
             return;
@@ -142,18 +151,23 @@ impl Statistics {
             Outcome::Rejected => region.totals.rejected += 1,
         }
         region.position.settled = region.position.settled.max(shipment.order_offset.saturating_add(1));
-        region.settle();
+        region.update_waiting();
     }
 }
 
 impl RegionTotals {
+    /// The partition of the region.
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
     /// The figures.
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
 
-    /// `shipment` may be read further than `order`: then nothing waits, as far as is known.
-    fn settle(&mut self) {
+    /// When more of `shipment` has been read than of `order`, nothing waits as far as is known.
+    fn update_waiting(&mut self) {
         let waiting = self.position.order.saturating_sub(self.position.settled);
         self.totals.waiting = u64::try_from(waiting).unwrap_or(0);
     }
@@ -211,8 +225,15 @@ mod tests {
     fn orders_wait_until_they_have_an_outcome() {
         let mut statistics = three_regions();
         let one = partition("1");
-        assert_eq!(statistics.count_order(one, 0, &order(5).to_record()), Some(&order(5)));
-        assert_eq!(statistics.count_order(one, 1, b"poison"), None);
+        let counted = statistics.count_order(one, 0, &order(5).to_record());
+        assert_eq!(counted, Ok(Some(order(5).order_id)));
+        assert!(statistics.count_order(one, 1, b"poison").is_err());
+        let again = statistics.count_order(one, 0, &order(5).to_record());
+        assert_eq!(
+            again,
+            Ok(None),
+            "counted before, which is not the same as being no order"
+        );
         let expected = Totals {
             orders: 1,
             money: 81,
@@ -245,7 +266,8 @@ mod tests {
     #[test]
     fn a_partition_that_is_added_later_starts_from_nothing() {
         let mut statistics = three_regions();
-        statistics.count_order(partition("2"), 0, &order(5).to_record());
+        let counted = statistics.count_order(partition("2"), 0, &order(5).to_record());
+        assert!(counted.is_ok());
         statistics.grow(Replicas::try_from(5).expect("five").partitions());
         assert_eq!((statistics.regions().len(), statistics.total().orders), (5, 1));
     }
@@ -254,13 +276,16 @@ mod tests {
         #[test]
         fn a_record_that_is_read_again_is_not_counted_again(again in prop::collection::vec(0_i64..20, 0..50)) {
             let mut statistics = three_regions();
-            for offset in 0..20 {
-                statistics.count_order(partition("0"), offset, &order(offset.cast_unsigned()).to_record());
+            for offset in 0_i64..20 {
+                let order = order(offset.cast_unsigned());
+                let counted = statistics.count_order(partition("0"), offset, &order.to_record());
+                prop_assert_eq!(counted, Ok(Some(order.order_id)));
                 statistics.count_shipment(partition("0"), offset, &shipment(offset, Outcome::Shipped));
             }
             let before = statistics.clone();
             for offset in again {
-                statistics.count_order(partition("0"), offset, &order(1).to_record());
+                let counted = statistics.count_order(partition("0"), offset, &order(1).to_record());
+                prop_assert_eq!(counted, Ok(None));
                 statistics.count_shipment(partition("0"), offset, &shipment(offset, Outcome::Duplicate));
             }
             prop_assert_eq!(statistics, before);
@@ -270,7 +295,7 @@ mod tests {
         fn no_bytes_panic(value in prop::collection::vec(any::<u8>(), 0..100), offset: i64) {
             let mut statistics = three_regions();
             let offset = offset & (i64::MAX >> 1);
-            statistics.count_order(partition("0"), offset, &value);
+            let _ = statistics.count_order(partition("0"), offset, &value);
             statistics.count_shipment(partition("0"), offset, &value);
         }
     }

@@ -1,36 +1,34 @@
 //! Reads one topic from its beginning and counts its records.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use domain::{Partition, Region, Replicas};
-use kafka::{ConsumedRecord, Consumer, Event, RENEWAL};
+use domain::{NotAnOrder, OrderId, Partition, Region, Replicas};
+use kafka::{ConsumedRecord, Consumer, Event};
 use service::Latch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Figures;
+use crate::discovery::News;
+use crate::progress::Progress;
 
 /// How long a wait may keep from noticing that the service is asked to stop.
 const POLL: Duration = Duration::from_millis(100);
 /// The first record after a quiet time is counted at once, those that come in the time after it together: a request to
 /// the broker for each of them costs more than all else that is done for it.
 const GATHERING: Duration = Duration::from_millis(20);
-/// How often the cluster is asked for new partitions: they are counted within 15 s.
-const DISCOVERY: Duration = Duration::from_secs(10);
-/// The same while there are none yet, or while it does not answer.
-const FIRST_DISCOVERY: Duration = Duration::from_millis(500);
 
 /// A topic that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Log {
+pub(crate) enum Topic {
     Order,
     Shipment,
 }
 
-impl Log {
-    pub(crate) fn topic(self) -> &'static str {
+impl Topic {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Order => "order",
             Self::Shipment => "shipment",
@@ -40,201 +38,132 @@ impl Log {
 
 /// Counts one topic. Blocks its thread.
 pub(crate) struct Counter {
-    log: Log,
-    name: String,
-    reader: Consumer,
-    figures: Arc<Figures>,
-    latch: Latch,
-    shutdown: CancellationToken,
-    /// All partitions of the topic that are read.
-    partitions: Vec<Partition>,
-    /// Those of them that have not been read yet to where they ended when they were found, and that offset.
-    behind: BTreeMap<i32, i64>,
-    /// Records that were there already when their partition was found.
-    replayed: u64,
+    pub(crate) topic: Topic,
+    /// The name of this service in its log.
+    pub(crate) service: String,
+    pub(crate) consumer: Consumer,
+    pub(crate) news: Receiver<News>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) latch: Latch,
+    pub(crate) shutdown: CancellationToken,
+    /// The partitions that are read.
+    pub(crate) partitions: Vec<Partition>,
 }
 
 impl Counter {
-    pub(crate) fn new(
-        kafka: &kafka::Config,
-        log: Log,
-        context: &service::Context,
-        latch: Latch,
-        figures: Arc<Figures>,
-    ) -> anyhow::Result<Self> {
-        let (name, shutdown) = (context.name.clone(), context.shutdown.clone());
-        let client_id = format!("{name}-{}", log.topic());
-        let reader = Consumer::new(kafka, &client_id, "statistics", log.topic()).context("could not make a reader")?;
-        let (partitions, behind) = (Vec::new(), BTreeMap::new());
-        Ok(Self {
-            log,
-            name,
-            reader,
-            figures,
-            latch,
-            shutdown,
-            partitions,
-            behind,
-            replayed: 0,
-        })
-    }
-
-    /// Counts until it is asked to stop.
+    /// Counts until it is told to stop.
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        let mut reached = begun;
-        let mut next_discovery = begun;
-        let mut caught_up = false;
-        let mut reading = false;
-        let mut interrupted = false;
+        let (begun, mut progress) = (Instant::now(), Progress::default());
+        let (mut caught_up, mut reading, mut interruption) = (false, false, None);
         while !self.shutdown.is_cancelled() {
-            if Instant::now() >= next_discovery {
-                let answered = self.discover()?;
-                if answered {
-                    reached = Instant::now();
-                } else if reached.elapsed() > RENEWAL {
-                    self.renew()?;
-                    reached = Instant::now();
-                }
-                let settled = answered && !self.partitions.is_empty();
-                next_discovery = Instant::now() + if settled { DISCOVERY } else { FIRST_DISCOVERY };
+            while let Ok(news) = self.news.try_recv() {
+                self.hear(news, &mut progress)?;
             }
-            let event = self.reader.poll(if reading { Duration::ZERO } else { POLL })?;
-            let served = matches!(event, Event::Record(_) | Event::End(_));
-            match event {
+            match self.consumer.poll(if reading { Duration::ZERO } else { POLL })? {
                 Event::Record(record) => {
-                    reading = true;
-                    let index = usize::try_from(record.partition()).unwrap_or(usize::MAX);
-                    if let Some(partition) = self.partitions.get(index) {
-                        let end = self.behind.get(&record.partition()).copied();
-                        let replay = end.is_some_and(|end| record.offset() < end);
-                        count(&self.figures, self.log, &self.name, *partition, &record, replay);
-                        self.replayed += u64::from(replay);
-                        // While others write there is always more, and the end of the partition may never be seen.
-                        if end.is_some_and(|end| record.offset() + 1 >= end) {
-                            self.behind.remove(&record.partition());
-                        }
-                    }
+                    (reading, interruption) = (true, None);
+                    let replay = progress.read(index(record.partition()), record.offset());
+                    self.count(&record, replay);
                 }
-                Event::End(partition) => {
-                    self.behind.remove(&partition);
-                }
-                Event::Idle if reading => {
-                    reading = false;
-                    if caught_up {
+                Event::End(partition) => progress.at_end(index(partition)),
+                Event::Idle => {
+                    if reading && caught_up {
                         std::thread::sleep(GATHERING);
                     }
+                    reading = false;
                 }
-                Event::Idle => {}
+                // After that there is something to show, and other partitions may go on.
+                Event::Interrupted(reason) if !caught_up => self.latch.hold(&reason),
+                Event::Interrupted(reason) if interruption.as_ref() == Some(&reason) => {}
                 Event::Interrupted(reason) => {
-                    self.latch.hold(&reason);
-                    interrupted = true;
-                    continue;
+                    tracing::warn!(service = self.service, reason, "the figures may be incomplete");
+                    interruption = Some(reason);
                 }
             }
-            if interrupted && served {
-                interrupted = false;
-                if caught_up {
-                    self.latch.release();
-                }
-            }
-            if !caught_up && self.behind.is_empty() && !self.partitions.is_empty() {
+            if !caught_up && progress.is_caught_up() {
                 caught_up = true;
-                let (service, topic, records) = (self.name.as_str(), self.log.topic(), self.replayed);
-                tracing::info!(
-                    service,
-                    topic,
-                    records,
-                    seconds = begun.elapsed().as_secs_f32(),
-                    "caught up"
-                );
+                let (service, topic, records) = (self.service.as_str(), self.topic.name(), progress.replayed());
+                let seconds = begun.elapsed().as_secs_f32();
+                tracing::info!(service, topic, records, seconds, "caught up");
                 self.latch.release();
             }
         }
         Ok(())
     }
 
-    /// Starts to read partitions that are new. Returns whether the broker has answered.
-    fn discover(&mut self) -> anyhow::Result<bool> {
-        let fresh = match self.fresh() {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                self.complain(&self.reader.outage(&error));
-                return Ok(false);
+    fn hear(&mut self, news: News, progress: &mut Progress) -> anyhow::Result<()> {
+        match news {
+            News::Partitions(0) if self.partitions.is_empty() => {
+                progress.found(0);
+                let topic = self.topic.name();
+                self.latch
+                    .hold(&format!("topic {topic} does not exist: run mall topics"));
             }
-        };
-        if fresh.is_empty() {
-            self.complain(&format!("topic {} does not exist: run mall topics", self.log.topic()));
-            return Ok(true);
+            News::Partitions(count) => {
+                let new = progress.found(count);
+                if !new.is_empty() {
+                    let replicas = Replicas::try_from(i64::try_from(count)?).context("too many partitions")?;
+                    self.partitions = replicas.partitions().collect();
+                    self.figures.lock().grow(replicas.partitions());
+                    self.assign(&self.partitions[new])?;
+                }
+            }
+            News::End(index, end) => progress.ends_at(index, end),
+            News::OutOfReach(index) => progress.out_of_reach(index),
+            // With partitions there is something to show: the figures are good, if not of this moment.
+            News::Outage(reason) if self.partitions.is_empty() => self.latch.hold(&reason),
+            News::Outage(_) => {}
+            News::Renewal => {
+                self.consumer.renew().context("could not make another consumer")?;
+                self.assign(&self.partitions)?;
+            }
         }
-        self.partitions.extend(fresh.keys());
-        self.figures.lock().grow(self.partitions.iter().copied());
-        self.assign(fresh.keys().copied())?;
-        self.behind
-            .extend(fresh.into_iter().map(|(partition, end)| (partition.id(), end)));
-        Ok(true)
-    }
-
-    /// Goes on with another client where this one stopped.
-    fn renew(&mut self) -> anyhow::Result<()> {
-        self.reader.renew().context("could not make another reader")?;
-        self.assign(self.partitions.iter().copied())
+        Ok(())
     }
 
     /// Reads these partitions from where the figures stand.
-    fn assign(&self, partitions: impl Iterator<Item = Partition>) -> anyhow::Result<()> {
+    fn assign(&self, partitions: &[Partition]) -> anyhow::Result<()> {
         let offsets = self.figures.lock().offsets();
-        let offsets = match self.log {
-            Log::Order => offsets.order,
-            Log::Shipment => offsets.shipment,
+        let offsets = match self.topic {
+            Topic::Order => offsets.order,
+            Topic::Shipment => offsets.shipment,
         };
-        let position = |partition: Partition| offsets.get(partition.index()).copied().filter(|offset| *offset > 0);
-        Ok(self
-            .reader
-            .assign_more(partitions.map(|partition| (partition.id(), position(partition))))?)
+        let position = |partition: &Partition| offsets.get(partition.index()).copied().filter(|offset| *offset > 0);
+        let positions = partitions.iter().map(|partition| (partition.id(), position(partition)));
+        Ok(self.consumer.assign_more(positions)?)
     }
 
-    /// The partitions that are not read yet, and where they end.
-    fn fresh(&self) -> anyhow::Result<BTreeMap<Partition, i64>> {
-        let count = i64::try_from(self.reader.partitions()?)?;
-        if count == 0 {
-            return Ok(BTreeMap::new());
+    /// Counts one record. One line is logged for each order that comes in; those that were in the log already when the
+    /// service started have had theirs.
+    fn count(&self, record: &ConsumedRecord<'_>, replay: bool) {
+        let Some(partition) = self.partitions.get(index(record.partition())).copied() else {
+            return;
+        };
+        let (value, offset) = (record.value(), record.offset());
+        match self.topic {
+            Topic::Shipment => self.figures.lock().count_shipment(partition, offset, value),
+            Topic::Order => {
+                let counted = self.figures.lock().count_order(partition, offset, value);
+                self.log_order(partition, offset, replay, counted);
+            }
         }
-        let replicas = Replicas::try_from(count).context("too many partitions")?;
-        let fresh = replicas.partitions().skip(self.partitions.len());
-        fresh
-            .map(|partition| Ok((partition, self.reader.watermarks(partition.id())?.high)))
-            .collect()
+        self.figures.changed.send_replace(());
     }
 
-    /// Only while there is nothing to show: after that the figures are good, if not of this moment.
-    fn complain(&self, reason: &str) {
-        if self.partitions.is_empty() {
-            self.latch.hold(reason);
+    fn log_order(&self, partition: Partition, offset: i64, replay: bool, counted: Result<Option<OrderId>, NotAnOrder>) {
+        let (service, region, partition) = (self.service.as_str(), Region::from(partition), partition.id());
+        match counted {
+            Ok(Some(order_id)) if replay => {
+                tracing::debug!(service, %order_id, partition, offset, %region, "order counted again");
+            }
+            Ok(Some(order_id)) => tracing::info!(service, %order_id, partition, offset, %region, "order counted"),
+            Ok(None) => tracing::debug!(service, partition, offset, %region, "record was counted before"),
+            Err(error) => tracing::debug!(service, partition, offset, %region, %error, "not an order"),
         }
     }
 }
 
-/// Counts one record. One line is logged for each order that comes in; those that were in the log already when the
-/// service started have had theirs.
-fn count(figures: &Figures, log: Log, service: &str, partition: Partition, record: &ConsumedRecord<'_>, replay: bool) {
-    let (offset, region) = (record.offset(), Region::from(partition));
-    if log == Log::Shipment {
-        figures.lock().count_shipment(partition, offset, record.value());
-    } else {
-        let counted = figures
-            .lock()
-            .count_order(partition, offset, record.value())
-            .map(|order| order.order_id);
-        match counted {
-            Some(order_id) if replay => {
-                tracing::debug!(service, %order_id, partition = partition.id(), offset, %region, "order counted again")
-            }
-            Some(order_id) => {
-                tracing::info!(service, %order_id, partition = partition.id(), offset, %region, "order counted")
-            }
-            None => tracing::debug!(service, partition = partition.id(), offset, %region, "not an order"),
-        }
-    }
-    figures.changed.send_replace(());
+/// The partition as an index; what is none is beyond all.
+fn index(partition: i32) -> usize {
+    usize::try_from(partition).unwrap_or(usize::MAX)
 }

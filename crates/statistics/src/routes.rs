@@ -7,59 +7,88 @@ use futures_util::{StreamExt, stream};
 use poem::web::Data;
 use poem::web::sse::{Event, SSE};
 use poem::{EndpointExt, IntoResponse, Response, Route, handler};
-use service::http;
+use prometheus_client::metrics::gauge::Gauge;
+use service::{Problem, http};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::Figures;
+use crate::figures::Figures;
 
-/// The least time between two events: a page cannot show more, and each costs the whole of the figures.
-const EVENT_INTERVAL: Duration = Duration::from_millis(250);
+/// Clients that may follow the figures: a screen for everybody in a building. Each keeps a connection, and gets some
+/// 4 KiB a second while orders flow.
+const MAX_EVENT_CLIENTS: usize = 100;
 /// A comment is sent after this long without an event: keeps proxies from closing the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a browser waits before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(crate) fn routes(figures: Arc<Figures>, shutdown: CancellationToken) -> Route {
-    Route::new()
-        .at("/api/statistics", http::get(show.data(Arc::clone(&figures))))
-        .at("/api/events", http::get(events.data(figures).data(shutdown)))
+/// What the handlers share.
+struct State {
+    figures: Arc<Figures>,
+    event_clients: Arc<Semaphore>,
+    event_clients_gauge: Gauge,
+    shutdown: CancellationToken,
 }
 
-fn answer(figures: &Figures) -> String {
-    serde_json::to_string(&*figures.lock()).expect("numbers and strings are JSON")
+pub(crate) fn routes(figures: Arc<Figures>, event_clients_gauge: Gauge, shutdown: CancellationToken) -> Route {
+    let state = Arc::new(State {
+        figures,
+        event_clients: Arc::new(Semaphore::new(MAX_EVENT_CLIENTS)),
+        event_clients_gauge,
+        shutdown,
+    });
+    Route::new()
+        .at("/api/statistics", http::get(show.data(Arc::clone(&state))))
+        .at("/api/events", http::get(events.data(state)))
 }
 
 #[handler]
-fn show(Data(figures): Data<&Arc<Figures>>) -> Response {
+fn show(Data(state): Data<&Arc<State>>) -> Response {
     Response::builder()
         .content_type("application/json")
-        .body(answer(figures))
+        .body(state.figures.to_json())
 }
 
-/// The figures now, and again after each change, until the service stops.
+/// The figures now, and again after changes, until the service stops.
 #[handler]
-fn events(Data(figures): Data<&Arc<Figures>>, Data(shutdown): Data<&CancellationToken>) -> Response {
-    let mut changed = figures.changed.subscribe();
-    changed.mark_changed();
-    let (figures, ended) = (Arc::clone(figures), shutdown.clone());
-    let stream = stream::unfold((changed, true), move |(mut changed, first)| {
-        let (figures, ended) = (Arc::clone(&figures), ended.clone());
+fn events(Data(state): Data<&Arc<State>>) -> Result<Response, Problem> {
+    let client = EventClient::new(state)?;
+    let (changes, shutdown) = (state.figures.follow(), state.shutdown.clone());
+    let events = stream::unfold((changes, client), move |(mut changes, client)| {
+        let shutdown = shutdown.clone();
         async move {
-            let next = async {
-                if !first {
-                    tokio::time::sleep(EVENT_INTERVAL).await;
-                }
-                changed.changed().await
-            };
-            ended.run_until_cancelled(next).await?.ok()?;
-            changed.borrow_and_update();
-            Some((Event::message(answer(&figures)), (changed, false)))
+            shutdown.run_until_cancelled(changes.changed()).await?.ok()?;
+            let json = changes.borrow_and_update().to_string();
+            Some((Event::message(json), (changes, client)))
         }
     });
     let retry = Event::Retry {
         retry: RETRY.as_secs() * 1000,
     };
-    SSE::new(stream::iter([retry]).chain(stream))
-        .keep_alive(KEEP_ALIVE)
-        .into_response()
+    let stream = stream::iter([retry]).chain(events);
+    Ok(SSE::new(stream).keep_alive(KEEP_ALIVE).into_response())
+}
+
+/// A client that follows the figures, until it is dropped.
+struct EventClient {
+    gauge: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl EventClient {
+    fn new(state: &State) -> Result<Self, Problem> {
+        let Ok(permit) = Arc::clone(&state.event_clients).try_acquire_owned() else {
+            let detail = format!("{MAX_EVENT_CLIENTS} clients follow the events already: ask /api/statistics");
+            return Err(Problem::unavailable(detail));
+        };
+        let gauge = state.event_clients_gauge.clone();
+        gauge.inc();
+        Ok(Self { gauge, _permit: permit })
+    }
+}
+
+impl Drop for EventClient {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
 }

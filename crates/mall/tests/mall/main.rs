@@ -14,6 +14,7 @@ mod position;
 mod process;
 mod restart;
 mod secured;
+mod statistics;
 mod status;
 mod stdout;
 mod support;

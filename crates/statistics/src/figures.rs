@@ -1,0 +1,129 @@
+//! The figures, shared between those who count and those who show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Statistics;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The least time between two events: a page cannot show more, and each costs the whole of the figures.
+const EVENT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The figures, shared between those who count and those who show.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    statistics: Mutex<Statistics>,
+    /// Told of each change.
+    pub(crate) changed: watch::Sender<()>,
+    /// The figures as JSON, for all who follow them: made once for each of them.
+    events: watch::Sender<Arc<str>>,
+}
+
+impl Figures {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Statistics> {
+        self.statistics.lock()
+    }
+
+    /// The figures as they are, as JSON.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(&*self.lock()).expect("numbers and strings are JSON")
+    }
+
+    /// The figures as JSON, now and after changes.
+    pub(crate) fn follow(&self) -> watch::Receiver<Arc<str>> {
+        let first = self.events.receiver_count() == 0;
+        let mut events = self.events.subscribe();
+        if first {
+            self.publish();
+        }
+        events.mark_changed();
+        events
+    }
+
+    /// Publishes changes to those who follow, not more often than they can see, until it is told to stop.
+    pub(crate) async fn publish_changes(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut changed = self.changed.subscribe();
+        // What has changed before this task was run.
+        changed.mark_changed();
+        let publish = async {
+            while changed.changed().await.is_ok() {
+                if self.events.receiver_count() > 0 {
+                    self.publish();
+                }
+                tokio::time::sleep(EVENT_INTERVAL).await;
+            }
+        };
+        shutdown.run_until_cancelled(publish).await;
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.events.send_replace(self.to_json().into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Replicas;
+
+    use super::*;
+
+    fn change(figures: &Figures, regions: i64) {
+        let replicas = Replicas::try_from(regions).expect("a number of regions");
+        figures.lock().grow(replicas.partitions());
+        figures.changed.send_replace(());
+    }
+
+    async fn next(events: &mut watch::Receiver<Arc<str>>) -> Arc<str> {
+        let changed = tokio::time::timeout(EVENT_INTERVAL * 10, events.changed()).await;
+        changed.expect("an event").expect("somebody publishes");
+        Arc::clone(&events.borrow_and_update())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_made_into_json_once_for_all_who_follow() {
+        let figures = Arc::new(Figures::default());
+        let publisher = Arc::clone(&figures);
+        tokio::spawn(async move { publisher.publish_changes(&CancellationToken::new()).await });
+        let (mut one, mut other) = (figures.follow(), figures.follow());
+        assert!(Arc::ptr_eq(&next(&mut one).await, &next(&mut other).await));
+        change(&figures, 1);
+        let json = next(&mut one).await;
+        assert!(Arc::ptr_eq(&json, &next(&mut other).await));
+        assert_eq!(*json, figures.to_json());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_that_come_soon_after_another_are_one_event() {
+        let figures = Arc::new(Figures::default());
+        let publisher = Arc::clone(&figures);
+        tokio::spawn(async move { publisher.publish_changes(&CancellationToken::new()).await });
+        let mut events = figures.follow();
+        next(&mut events).await;
+        change(&figures, 1);
+        next(&mut events).await;
+        let begun = tokio::time::Instant::now();
+        change(&figures, 2);
+        tokio::time::sleep(EVENT_INTERVAL / 2).await;
+        change(&figures, 3);
+        assert_eq!(*next(&mut events).await, figures.to_json());
+        assert_eq!(begun.elapsed(), EVENT_INTERVAL);
+        let another = tokio::time::timeout(EVENT_INTERVAL * 10, events.changed()).await;
+        assert!(another.is_err(), "an event without a change");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_made_into_json_while_nobody_follows_and_the_first_who_does_gets_the_latest() {
+        let figures = Arc::new(Figures::default());
+        let publisher = Arc::clone(&figures);
+        tokio::spawn(async move { publisher.publish_changes(&CancellationToken::new()).await });
+        drop(figures.follow());
+        let before = Arc::clone(&figures.events.borrow());
+        change(&figures, 2);
+        tokio::time::sleep(EVENT_INTERVAL * 2).await;
+        assert!(Arc::ptr_eq(&before, &figures.events.borrow()));
+        assert_eq!(*next(&mut figures.follow()).await, figures.to_json());
+    }
+}
