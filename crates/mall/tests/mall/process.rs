@@ -42,11 +42,12 @@ async fn alone_it_is_the_whole_mall_within_two_seconds_and_stops_within_two() {
     for partition in 0..5 {
         assert_eq!(client.order(gateway, partition).await.status, StatusCode::OK);
     }
+    for message in ["order accepted", "order written", "order shipped", "order counted"] {
+        eventually(message, async || mall.printed().matches(message).count() == 5).await;
+    }
     mall.signal("INT");
     assert!(mall.ended(Duration::from_secs(2)).await.success());
-    for message in ["order accepted", "order written", "order counted", "stopped"] {
-        assert!(mall.printed().contains(message), "{message}");
-    }
+    assert!(mall.printed().contains("stopped"));
     assert!(!mall.printed().contains("panicked"));
 }
 
