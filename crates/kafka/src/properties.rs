@@ -165,6 +165,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_property_that_could_break_a_promise_is_not_allowed() {
+        for name in [
+            "acks",
+            "allow.auto.create.topics",
+            "delivery.report.only.error",
+            "enable.idempotence",
+            "group.id",
+            "liger.ms",
+            "message.timeout.ms",
+            "metadata.broker.list",
+            "partitioner",
+            "transaction.timeout.ms",
+        ] {
+            let mut properties = Properties::default();
+            properties.set("linger.ms", "1");
+            assert_eq!(properties.not_allowed(), None);
+            properties.set(name, "1");
+            assert_eq!(properties.not_allowed(), Some(name));
+        }
+    }
+
+    #[test]
     fn names_may_be_dotted_nested_or_in_the_form_of_the_environment() {
         let json =
             r#"{"security.protocol": "SSL", "sasl": {"username": "mall"}, "ssl_ca_location": "/ca", "log_level": 7}"#;

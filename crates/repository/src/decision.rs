@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use domain::{Detail, Order, OrderId, Outcome, Shipment, Timestamp};
+use domain::{Detail, Order, OrderId, Outcome, Partition, Region, Shipment, Timestamp};
 
 use crate::window::{DuplicateWindow, Seen};
 
@@ -29,6 +29,22 @@ impl Decision {
             detail: self.detail.clone(),
             packed_at: shipped.then_some(packed_at),
             shipped_at: shipped.then_some(shipped_at),
+        }
+    }
+
+    /// Says in the log what became of the record: once it is committed.
+    pub(crate) fn log(&self, service: &str, partition: Partition) {
+        let (partition, region, offset) = (partition.id(), Region::from(partition), self.order_offset);
+        let order_id = self.order_id.map(tracing::field::display);
+        let detail = self.detail.as_ref().map(tracing::field::display);
+        match self.outcome {
+            Outcome::Shipped => tracing::info!(service, order_id, partition, offset, %region, "order shipped"),
+            Outcome::Duplicate => {
+                tracing::warn!(service, order_id, partition, offset, %region, detail, "order not shipped again");
+            }
+            Outcome::Rejected => {
+                tracing::warn!(service, order_id, partition, offset, %region, detail, "record rejected");
+            }
         }
     }
 }

@@ -4,14 +4,14 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use domain::{Outcome, Partition, Region, Timestamp};
+use domain::{Partition, Timestamp};
 use kafka::{Consumer, Event, RENEWAL, Record, TransactionalProducer};
 use service::Latch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::batching::{Batching, Next};
-use crate::decision::{Batch, Decision};
+use crate::decision::Batch;
 use crate::interruption::Interruption;
 use crate::metrics::Metrics;
 use crate::recovery::{Progress, Recovery};
@@ -131,9 +131,9 @@ impl Worker {
             lag = found.end - found.position,
             "taking over"
         );
-        let outcome = self.work(&producer, &mut found);
+        let ended = self.work(&producer, &mut found);
         *progress = Some(found);
-        outcome
+        ended
     }
 
     /// Ships until something comes in between.
@@ -158,7 +158,10 @@ impl Worker {
             progress.committed(&batch, shipment_end);
             batching.shipped(took, Instant::now());
             self.metrics.transaction.observe(took.as_secs_f64());
-            batch.decisions.iter().for_each(|decision| self.report(decision));
+            for decision in &batch.decisions {
+                self.metrics.count(decision.outcome);
+                decision.log(&self.name, self.partition);
+            }
             self.keep_books(progress, &mut batching)?;
         }
     }
@@ -278,26 +281,6 @@ impl Worker {
         }))?;
         self.latch.release();
         Ok(end)
-    }
-
-    /// One line for each order.
-    fn report(&self, decision: &Decision) {
-        let (service, partition, region) = (self.name.as_str(), self.partition.id(), Region::from(self.partition));
-        let (offset, detail) = (
-            decision.order_offset,
-            decision.detail.as_ref().map(tracing::field::display),
-        );
-        let order_id = decision.order_id.map(tracing::field::display);
-        self.metrics.count(decision.outcome);
-        match decision.outcome {
-            Outcome::Shipped => tracing::info!(service, order_id, partition, offset, %region, "order shipped"),
-            Outcome::Duplicate => {
-                tracing::warn!(service, order_id, partition, offset, %region, detail, "order not shipped again");
-            }
-            Outcome::Rejected => {
-                tracing::warn!(service, order_id, partition, offset, %region, detail, "record rejected");
-            }
-        }
     }
 
     /// Waits, until asked to stop.
