@@ -36,21 +36,23 @@ likely_cause() {
   esac
 }
 
-# explain CONTAINERS: names every one that is not well, with the end of its log.
+# explain CONTAINERS LATE: names every one that is not well, with the end of its log; where the time is up, those that
+# are starting are not.
 explain() {
   local service id state health restarts code memory lines found=
   while IFS='|' read -r service id state health restarts code memory _; do
     case $state/$health/$code/$restarts in
-      created/* | running/healthy/* | running/starting/*/0) continue ;; # well, or they wait for another one
+      created/* | running/healthy/*) continue ;; # well, or they wait for another one
+      running/starting/*/0) [[ -n $2 ]] || continue ;;
       exited/*/0/*) [[ $service != topics ]] || continue ;;
     esac
     found=1
     case $state in
-      running) bad "$service is $health (restarts: $restarts)." ;;
+      running) bad "$service is ${health/starting/not ready after $limit s} (restarts: $restarts)." ;;
       *) bad "$service has ended with exit code $code (restarts: $restarts)." ;;
     esac
     lines=$(docker logs --tail 8 "$id" 2>&1 | cut -c1-300)
-    if [[ $state/$health == running/unhealthy ]]; then
+    if [[ $state == running && $health != healthy ]]; then
       lines+=$'\n'"health check: $(docker inspect -f '{{with .State.Health}}{{range .Log}}{{.Output}}{{end}}{{end}}' "$id" | tail -1 | cut -c1-300)"
     fi
     quote <<<"$lines"
@@ -132,8 +134,9 @@ while kill -0 "$pid" 2>/dev/null; do
   sleep 1
 done
 if ! wait "$pid"; then
-  [[ -n $broken ]] || seen=$(containers)
-  explain "$seen"
+  late=
+  [[ -n $broken ]] || { seen=$(containers) late=1; }
+  explain "$seen" "$late"
   exit 1
 fi
 
