@@ -106,6 +106,10 @@ impl Validate for Config {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -117,5 +121,38 @@ mod tests {
         assert_eq!(config(8).problems(), []);
         let expected = "expected at least 8 s, found 7 s: requests in flight have 7 s of it";
         assert_eq!(config(7).problems(), [("grace_period", expected.to_owned())]);
+    }
+
+    /// The names of all settings, as environment variables.
+    fn variables(prefix: &str, value: &Value, names: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(table) if prefix.ends_with("PROPERTIES") => {
+                assert!(table.is_empty(), "no property has a default");
+                names.insert(format!("{prefix}__…"));
+            }
+            Value::Object(table) => {
+                let separator = if prefix == "MALL" { "_" } else { "__" };
+                for (key, value) in table {
+                    variables(&format!("{prefix}{separator}{}", key.to_uppercase()), value, names);
+                }
+            }
+            _ => {
+                names.insert(prefix.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_lists_every_setting_and_no_other() {
+        let mut settings = BTreeSet::new();
+        let defaults = serde_json::to_value(Config::default()).expect("settings are JSON");
+        variables("MALL", &defaults, &mut settings);
+        let reference = include_str!("../../README.md").lines();
+        let listed: BTreeSet<String> = reference
+            .filter_map(|line| line.strip_prefix("| `MALL_")?.split_once('`'))
+            .map(|(name, _)| format!("MALL_{name}"))
+            .filter(|name| !name.contains('='))
+            .collect();
+        assert_eq!(listed, settings);
     }
 }
