@@ -142,7 +142,28 @@ impl Address {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+
+    /// Sends a request over a connection whose other end does this.
+    async fn send(other_end: impl AsyncFnOnce(tokio::io::DuplexStream)) -> Result<Answer, NoAnswer> {
+        let (ours, theirs) = tokio::io::duplex(1 << 10);
+        let mut connection = Connection::new(ours).await.expect("a connection");
+        other_end(theirs).await;
+        connection.send(Request::new(Full::default())).await
+    }
+
+    #[tokio::test]
+    async fn only_a_request_of_which_nothing_went_out_was_not_sent() {
+        let closed = send(async |theirs| drop(theirs)).await;
+        assert!(matches!(closed, Err(NoAnswer::NotSent(_))), "{closed:?}");
+        let read_and_closed = send(async |mut theirs| {
+            tokio::spawn(async move { theirs.read_u8().await });
+        });
+        let lost = read_and_closed.await;
+        assert!(matches!(lost, Err(NoAnswer::Lost(_))), "{lost:?}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_resolver_that_hangs_is_asked_once_and_costs_500_ms_each_time() {
