@@ -10,10 +10,10 @@ const TRACEPARENT: &str = "traceparent";
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RecordHeaders {
     /// Marks requests that are the same order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The trace that the request is part of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
 

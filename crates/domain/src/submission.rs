@@ -11,7 +11,7 @@ pub struct Submission {
     /// What the customer pays.
     pub money: Money,
     /// The partition that it is for. A gateway always says it; `None` is what one wrote that did not yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
     /// When the gateway took the order, in Unix seconds.
     pub time: u64,
@@ -107,7 +107,7 @@ pub struct SubmissionError {
     /// The text for people.
     pub detail: Detail,
     /// The id that the order has where it is unknown whether it was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub order_id: Option<OrderId>,
 }
 
