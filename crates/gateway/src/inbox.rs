@@ -9,7 +9,7 @@ use crate::answer::{Accepted, Failure};
 use crate::waiting::{Batch, MAX_WAIT, Waiting};
 
 /// Where the orders of a region are handed in.
-pub(crate) struct Sender {
+pub(crate) struct OrderSender {
     partition: Partition,
     /// Without a bound of its own: `in_flight` is its bound.
     orders: mpsc::UnboundedSender<Order>,
@@ -41,7 +41,7 @@ impl Drop for InFlight {
     }
 }
 
-impl Sender {
+impl OrderSender {
     /// Submits an order and waits for its receipt, for less than 6 s.
     pub(crate) async fn submit(&self, submission: BatchedSubmission) -> Result<Accepted, Failure> {
         let Some(in_flight) = InFlight::enter(&self.in_flight, self.max_in_flight) else {
@@ -76,9 +76,14 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// An inbox, and where orders are handed in to it. `service` is the name of the gateway in the log.
-    pub(crate) fn new(service: &str, partition: Partition, in_flight: Gauge, max_in_flight: u32) -> (Sender, Self) {
+    pub(crate) fn new(
+        service: &str,
+        partition: Partition,
+        in_flight: Gauge,
+        max_in_flight: u32,
+    ) -> (OrderSender, Self) {
         let (orders, arrivals) = mpsc::unbounded_channel();
-        let sender = Sender {
+        let sender = OrderSender {
             partition,
             orders,
             in_flight,

@@ -54,7 +54,7 @@ impl Default for Settings {
         Self {
             // The name of a StatefulSet's pod within its namespace, and its alias in Compose.
             order_url: "http://order-{ordinal}.order".to_owned(),
-            // Ten times what is needed for the highest throughput that was measured; each takes about 20 KiB.
+            // Four full batches. Each order takes about 20 KiB with its connection.
             max_in_flight: const { NonZeroU32::new(1024).unwrap() },
         }
     }

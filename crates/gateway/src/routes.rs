@@ -11,7 +11,7 @@ use poem::{Body, EndpointExt, IntoResponse, Request, Response, Route, handler};
 use service::{Problem, http};
 
 use crate::answer::Accepted;
-use crate::inbox::Sender;
+use crate::inbox::OrderSender;
 use crate::metrics::Metrics;
 use crate::order_request::{Form, OrderRequest};
 
@@ -20,7 +20,7 @@ pub(crate) struct State {
     pub(crate) name: String,
     pub(crate) replicas: Replicas,
     /// One for each partition of `replicas`.
-    pub(crate) senders: BTreeMap<Partition, Sender>,
+    pub(crate) senders: BTreeMap<Partition, OrderSender>,
     pub(crate) metrics: Metrics,
 }
 

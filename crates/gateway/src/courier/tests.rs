@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::answer::Accepted;
-use crate::inbox::Sender;
+use crate::inbox::OrderSender;
 use crate::waiting::MAX_WAIT;
 
 /// A courier that has a connection already; a new one is not to be had, because the resolver hangs. The other end of
 /// the connection, which nobody reads, is open until it is dropped.
-async fn courier(max_in_flight: u32) -> (Sender, DuplexStream) {
+async fn courier(max_in_flight: u32) -> (OrderSender, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let partition = Replicas::THREE.parse_partition("1").expect("one of three");
     let (sender, inbox) = Inbox::new("gateway", partition, Gauge::default(), max_in_flight);
@@ -44,7 +44,7 @@ fn submission() -> BatchedSubmission {
 }
 
 /// Hands in an order after a while; what became of it, and how long that took.
-async fn submit_after(delay: u64, sender: &Sender) -> (Result<Accepted, Failure>, Duration) {
+async fn submit_after(delay: u64, sender: &OrderSender) -> (Result<Accepted, Failure>, Duration) {
     sleep(Duration::from_millis(delay)).await;
     let begun = Instant::now();
     let outcome = sender.submit(submission()).await;
