@@ -2,6 +2,8 @@
 
 mod buffer;
 mod json;
+mod line;
+mod text;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
@@ -12,6 +14,8 @@ use tracing_subscriber::EnvFilter;
 
 use self::buffer::LogWriter;
 use self::json::Json;
+use self::line::Terminal;
+use self::text::Text;
 
 pub(crate) use self::buffer::{dropped_lines, flush};
 
@@ -78,8 +82,8 @@ pub fn init(config: &Config) {
     let installed = if json {
         builder.event_format(Json).try_init()
     } else {
-        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        builder.with_ansi(colours).with_target(false).try_init()
+        let terminal = terminal.then(Terminal::stdout);
+        builder.event_format(Text { terminal }).try_init()
     };
     // An error means that there is a subscriber already.
     if installed.is_ok() {
