@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Readiness {
     name: Arc<str>,
     latches: Arc<Mutex<Vec<Arc<State>>>>,
+    /// The log says that it is ready.
+    announced: Arc<AtomicBool>,
     shutdown: CancellationToken,
 }
 
@@ -33,6 +35,7 @@ impl Readiness {
         Self {
             name: name.into(),
             latches: Arc::default(),
+            announced: Arc::default(),
             shutdown,
         }
     }
@@ -80,7 +83,8 @@ impl Latch {
             self.state.released.store(true, Ordering::Release);
             reason.take()
         };
-        if reason.is_some() && self.readiness.check().is_ok() {
+        let ready = reason.is_some() && self.readiness.check().is_ok();
+        if ready && !self.readiness.announced.swap(true, Ordering::Relaxed) {
             tracing::info!(service = &*self.readiness.name, "ready");
         }
     }
@@ -92,6 +96,7 @@ impl Latch {
         if held.as_deref() != Some(reason) {
             *held = Some(reason.to_owned());
             drop(held);
+            self.readiness.announced.store(false, Ordering::Relaxed);
             tracing::warn!(service = &*self.readiness.name, reason, "not ready");
         }
     }
@@ -115,6 +120,8 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Json;
+    use crate::testing::logged;
 
     #[test]
     fn a_service_is_ready_when_all_latches_are_released_and_it_is_not_stopping() {
@@ -134,5 +141,23 @@ mod tests {
         broker.release();
         shutdown.cancel();
         assert_eq!(readiness.check(), Err("stopping".to_owned()));
+    }
+
+    #[test]
+    fn a_service_says_once_that_it_is_ready_until_it_is_not() {
+        let lines = logged(Json, || {
+            let readiness = Readiness::new("order-1", CancellationToken::new());
+            let broker = readiness.latch("no broker");
+            broker.release();
+            readiness.latch("starting").release();
+            broker.hold("broker lost");
+            broker.hold("broker lost");
+            broker.release();
+        });
+        let said: Vec<_> = lines
+            .lines()
+            .map(|line| line.contains(r#""message":"ready""#))
+            .collect();
+        assert_eq!(said, [true, false, true], "{lines}");
     }
 }

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use self::buffer::LogWriter;
-use self::json::Json;
 use self::line::Terminal;
 use self::text::Text;
 
 pub(crate) use self::buffer::{dropped_lines, flush};
+pub(crate) use self::json::Json;
 
 /// How logs look and what is in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 ///
 /// tracing-subscriber's own formatter took three times as long: it collects the fields and goes through serde.
 #[derive(Debug)]
-pub(super) struct Json;
+pub(crate) struct Json;
 
 impl<S, N> FormatEvent<S, N> for Json
 where
