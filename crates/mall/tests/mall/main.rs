@@ -8,6 +8,7 @@ mod exactly_once;
 mod fencing;
 mod flow;
 mod gateway;
+mod hostile;
 mod killed_broker;
 mod outage;
 mod poison;

@@ -78,6 +78,16 @@ impl Child {
         self.printed.lock().expect("no panic").clone()
     }
 
+    /// The most memory that it has had so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = peak
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .expect("its memory");
+        kibibytes.parse::<u64>().expect("a number") * 1024
+    }
+
     /// Sends a signal: `TERM`, `KILL`, `STOP`, `CONT`, `INT`.
     pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill")
