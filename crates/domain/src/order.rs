@@ -15,7 +15,7 @@ pub struct Order {
     pub money: Money,
     /// The id that order-N gave it.
     pub order_id: OrderId,
-    /// When the gateway took it, in Unix seconds.
+    /// When the gateway received it, in Unix seconds.
     pub time: u64,
     /// Who ordered.
     pub user_id: UserId,
@@ -54,7 +54,7 @@ impl Order {
     }
 }
 
-/// An amount of money, 0 to 1,000,000, in the one unit that the mall has.
+/// An amount of money, 0 to 1,000,000. There is one unit, without a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "i64", into = "u32")]
 pub struct Money(u32);

@@ -105,7 +105,7 @@ pub struct OrderIdGenerator {
     last: Option<OrderId>,
 }
 
-/// The clock is so far behind the last id that new ids would carry a wrong time.
+/// The clock is so far behind the last id that a new id would say a wrong time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the clock is {} ms behind the last order id of this replica (at most {} ms are bridged): \
@@ -124,9 +124,9 @@ impl OrderIdGenerator {
         Self { ordinal, last }
     }
 
-    /// The next id. Within one millisecond the sequence counts up; `first_sequence` is where it starts (its lower
-    /// half is taken). A random start makes it unlikely that two processes which wrongly share an ordinal, as after
-    /// a forced pod deletion, make the same id; ids stay strictly increasing with any start.
+    /// The next id. Within one millisecond the sequence counts up from `first_sequence`, of which the lowest 11 bits are
+    /// used. With a random start, two processes that wrongly share an ordinal, as after a forced deletion of a pod, are
+    /// unlikely to make the same id. Ids are strictly increasing whatever the start is.
     ///
     /// # Errors
     /// When the clock is more than [`Self::MAX_LEAD`] behind the last id. The generator stays usable.

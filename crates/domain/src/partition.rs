@@ -1,4 +1,4 @@
-//! Which of the numbered things: partitions, ordinals, and how many of them there are.
+//! Partitions, the ordinals of the replicas that serve them, and how many there are of each.
 
 use std::fmt;
 use std::str::FromStr;

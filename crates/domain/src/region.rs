@@ -23,7 +23,7 @@ impl fmt::Display for Region {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMES.get(self.0.index()) {
             Some(name) => formatter.pad(name),
-            // A mall that has grown beyond its province numbers what it adds.
+            // Regions beyond those of the province are named by their number.
             None => formatter.pad(&format!("region-{}", self.0)),
         }
     }

@@ -13,11 +13,11 @@ pub struct Shipment {
     pub order_offset: i64,
     /// What was done.
     pub outcome: Outcome,
-    /// Why, where the outcome does not speak for itself.
+    /// Why the order is not shipped; `None` for what is shipped.
     pub detail: Option<Detail>,
     /// When packing began; `None` for what is not shipped.
     pub packed_at: Option<Timestamp>,
-    /// When it left; `None` for what is not shipped.
+    /// When it was shipped; `None` for what is not.
     pub shipped_at: Option<Timestamp>,
 }
 
@@ -25,7 +25,7 @@ pub struct Shipment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Packed and sent.
+    /// Shipped.
     Shipped,
     /// An order with this id was shipped before.
     Duplicate,
@@ -48,7 +48,7 @@ impl Shipment {
     /// Reads the value of a record of topic `shipment`.
     ///
     /// # Errors
-    /// When something else than a repository wrote it.
+    /// When it is not a shipment: something else than a repository wrote it.
     pub fn from_record(value: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(value)
     }

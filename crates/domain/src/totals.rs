@@ -1,4 +1,4 @@
-//! What the mall has done so far: a pure fold over the records of topics `order` and `shipment`.
+//! What the mall has done so far, counted from the records of topics `order` and `shipment`.
 
 use serde::Serialize;
 
@@ -44,18 +44,18 @@ pub struct RegionTotals {
     position: Position,
 }
 
-/// How much of a partition's two logs the figures stand for.
+/// Up to where a partition of each topic has been counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Position {
     /// The offset after the last record of `order`.
     order: i64,
     /// The offset after the last record of `shipment`.
     shipment: i64,
-    /// The offset in `order` up to which everything has an outcome.
-    settled: i64,
+    /// The offset in `order` after the last record that has an outcome.
+    outcomes: i64,
 }
 
-/// Where the figures stand: for each partition, the offset after the last record that is in them.
+/// For each partition, the offset after the last record that is in the figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Offsets {
     /// By partition of topic `order`.
@@ -64,7 +64,7 @@ pub struct Offsets {
     pub shipment: Vec<i64>,
 }
 
-/// The figures of all regions, and the exact offsets that they are the fold of.
+/// The figures of all regions, and the exact offsets up to which they count.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Statistics {
     regions: Vec<RegionTotals>,
@@ -83,7 +83,7 @@ impl Statistics {
         total
     }
 
-    /// The offsets that the figures stand for.
+    /// The offsets up to which the figures count.
     pub fn offsets(&self) -> Offsets {
         let positions = || self.regions.iter().map(|region| region.position);
         Offsets {
@@ -92,7 +92,7 @@ impl Statistics {
         }
     }
 
-    /// Makes room for partitions that are not known yet.
+    /// Adds the regions of those partitions that it does not have yet.
     pub fn grow(&mut self, partitions: impl Iterator<Item = Partition>) {
         let known = self.regions.len();
         self.regions
@@ -150,7 +150,7 @@ impl Statistics {
             Outcome::Duplicate => region.totals.duplicates += 1,
             Outcome::Rejected => region.totals.rejected += 1,
         }
-        region.position.settled = region.position.settled.max(shipment.order_offset.saturating_add(1));
+        region.position.outcomes = region.position.outcomes.max(shipment.order_offset.saturating_add(1));
         region.update_waiting();
     }
 }
@@ -168,7 +168,7 @@ impl RegionTotals {
 
     /// When more of `shipment` has been read than of `order`, nothing waits as far as is known.
     fn update_waiting(&mut self) {
-        let waiting = self.position.order.saturating_sub(self.position.settled);
+        let waiting = self.position.order.saturating_sub(self.position.outcomes);
         self.totals.waiting = u64::try_from(waiting).unwrap_or(0);
     }
 }

@@ -7,14 +7,14 @@ use domain::Replicas;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
-/// librdkafka's mock broker empties its wake-up pipe after it has answered: it misses a request that comes in between,
-/// until it looks by itself a second later.
+/// A pause between two calls of the mock broker. One that comes right after the answer to another is lost in its wake-up
+/// pipe, and handled only when its timer of one second runs out.
 const SETTLE: Duration = Duration::from_millis(5);
 
 /// librdkafka's mock broker: real TCP on loopback, a port of the kernel's choice, nothing kept after the process ends.
 ///
-/// It keeps 5 MiB or 100,000 batches of each partition. Transactions are accepted but neither isolated nor fenced: what
-/// holds here holds by the records alone, and what rests on transactions is tested on a real broker.
+/// It keeps 5 MiB or 100,000 batches of each partition. It accepts transactions, but neither isolates nor fences them:
+/// guarantees that rest on transactions are tested on a real broker.
 pub struct Cluster {
     mock: MockCluster<'static, DefaultProducerContext>,
 }
@@ -40,9 +40,10 @@ impl Cluster {
             bootstrap_servers: self.mock.bootstrap_servers(),
             ..kafka::Config::default()
         };
-        // A real broker answers a fetch when there is a record; this one always waits the full time, 500 ms by default.
+        // A real broker answers a fetch as soon as there is a record; this one always waits the full time, 500 ms by
+        // default.
         config.properties.set("fetch.wait.max.ms", "10");
-        // It answers with one request's records at a time, a real one with all that fit: read ahead.
+        // It answers a fetch with the records of one produce request, a real one with all that fit: read ahead.
         config.properties.set("queued.min.messages", "1000");
         config
     }

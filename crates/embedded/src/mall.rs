@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How often a service is asked whether it is ready.
-const LOOK: Duration = Duration::from_millis(10);
+const READINESS_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What a mall is.
 #[derive(Clone, Debug)]
@@ -205,7 +205,7 @@ impl Mall {
         };
         let all_ready = async {
             while !reasons(&self.services).is_empty() {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(READINESS_INTERVAL).await;
             }
         };
         tokio::select! {
@@ -219,12 +219,12 @@ impl Mall {
         }
     }
 
-    /// Waits until `shutdown`, then stops all services, the gateway first: nothing that was taken in is left over.
+    /// Waits until `shutdown`, then stops all services, the gateway first: the others finish the orders that it has taken.
     ///
     /// # Errors
     /// When a service fails; then the others are stopped too.
     pub async fn run(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let outcome = tokio::select! {
+        let mut outcome = tokio::select! {
             () = shutdown.cancelled() => self.stop(Instance::Gateway).await,
             ended = self.next_end() => match ended {
                 Ok(Some((instance, outcome))) => {
@@ -237,7 +237,6 @@ impl Mall {
         // After a failure, this begins the grace period of the process.
         shutdown.cancel();
         self.services.values().for_each(|running| running.shutdown.cancel());
-        let mut outcome = outcome;
         while let Some((instance, ended)) = self.next_end().await? {
             outcome = outcome.and(ended.with_context(|| format!("{instance} failed")));
         }

@@ -1,4 +1,4 @@
-//! What each command does: from the settings to the configuration of a service, and a process around it.
+//! What each command does: it takes the configuration of its service from the settings, and runs it in this process.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,93 +15,61 @@ use crate::config::Config;
 /// The services in one process are ready in a fraction of this.
 const EMBEDDED_START: Duration = Duration::from_secs(20);
 
-pub(crate) fn gateway(config: Config) -> ExitCode {
-    let orders = config.gateway.orders(config.replicas).map_err(anyhow::Error::msg);
-    serve(&config, "gateway".to_owned(), |context| {
-        let Config {
-            gateway: settings,
-            replicas,
-            ..
-        } = config.clone();
-        async move {
-            gateway::run(
-                gateway::Config {
-                    orders: orders?,
-                    replicas,
-                    settings,
-                },
-                context,
-            )
-            .await
-        }
+pub(crate) fn gateway(config: &Config) -> ExitCode {
+    serve(config, "gateway".to_owned(), async |context| {
+        let config = gateway::Config {
+            orders: config.gateway.orders(config.replicas).map_err(anyhow::Error::msg)?,
+            replicas: config.replicas,
+            settings: config.gateway.clone(),
+        };
+        gateway::run(config, context).await
     })
 }
 
-pub(crate) fn order(config: Config) -> ExitCode {
-    with_ordinal(config, "order", |ordinal, config, context| {
-        let Config {
-            kafka, order: settings, ..
-        } = config;
-        order::run(
-            order::Config {
-                kafka,
-                ordinal,
-                settings,
-            },
-            context,
-        )
+pub(crate) fn order(config: &Config) -> ExitCode {
+    serve_replica(config, "order", async |ordinal, context| {
+        let config = order::Config {
+            kafka: config.kafka.clone(),
+            ordinal,
+            settings: config.order.clone(),
+        };
+        order::run(config, context).await
     })
 }
 
-pub(crate) fn repository(config: Config) -> ExitCode {
-    with_ordinal(config, "repository", |ordinal, config, context| {
-        let Config {
-            kafka,
-            repository: settings,
-            ..
-        } = config;
-        repository::run(
-            repository::Config {
-                kafka,
-                ordinal,
-                settings,
-            },
-            context,
-        )
+pub(crate) fn repository(config: &Config) -> ExitCode {
+    serve_replica(config, "repository", async |ordinal, context| {
+        let config = repository::Config {
+            kafka: config.kafka.clone(),
+            ordinal,
+            settings: config.repository.clone(),
+        };
+        repository::run(config, context).await
     })
 }
 
-pub(crate) fn statistics(config: Config) -> ExitCode {
-    serve(&config, "statistics".to_owned(), |context| {
-        statistics::run(
-            statistics::Config {
-                kafka: config.kafka.clone(),
-            },
-            context,
-        )
+pub(crate) fn statistics(config: &Config) -> ExitCode {
+    serve(config, "statistics".to_owned(), async |context| {
+        let config = statistics::Config {
+            kafka: config.kafka.clone(),
+        };
+        statistics::run(config, context).await
     })
 }
 
-pub(crate) fn topics(config: Config, grow: bool) -> ExitCode {
+pub(crate) fn topics(config: &Config, grow: bool) -> ExitCode {
     telemetry::init(&config.log);
     let growth = if grow { Growth::Allowed } else { Growth::Refused };
     let partitions = usize::from(config.replicas.get());
+    let topic = |name, partitions, cleanup| Topic {
+        name,
+        partitions,
+        cleanup,
+    };
     let topics = [
-        Topic {
-            name: "order",
-            partitions,
-            cleanup: Cleanup::Delete,
-        },
-        Topic {
-            name: "shipment",
-            partitions,
-            cleanup: Cleanup::Delete,
-        },
-        Topic {
-            name: "statistics",
-            partitions: 1,
-            cleanup: Cleanup::Compact,
-        },
+        topic("order", partitions, Cleanup::Delete),
+        topic("shipment", partitions, Cleanup::Delete),
+        topic("statistics", 1, Cleanup::Compact),
     ];
     service::run(config.grace_period, |shutdown| async move {
         let ensured = kafka::topics::ensure(&config.kafka, &config.topics, &topics, growth);
@@ -125,11 +93,10 @@ pub(crate) fn embedded(config: Config) -> ExitCode {
             repository: config.repository,
         })
         .await?;
-        match shutdown.run_until_cancelled(mall.ready(EMBEDDED_START)).await {
-            Some(ready) => ready?,
-            None => return mall.run(&shutdown).await,
+        if let Some(ready) = shutdown.run_until_cancelled(mall.ready(EMBEDDED_START)).await {
+            ready?;
+            greet(&mall, &cluster);
         }
-        greet(&mall, &cluster);
         mall.run(&shutdown).await
     })
 }
@@ -154,15 +121,16 @@ fn greet(mall: &Mall, cluster: &Cluster) {
 }
 
 /// Runs a service that is a replica with a number.
-fn with_ordinal<F>(config: Config, name: &str, run: impl FnOnce(Ordinal, Config, Context) -> F) -> ExitCode
-where
-    F: Future<Output = anyhow::Result<()>>,
-{
+#[expect(clippy::print_stderr, reason = "what is wrong before there is a log")]
+fn serve_replica(
+    config: &Config,
+    name: &str,
+    run: impl AsyncFnOnce(Ordinal, Context) -> anyhow::Result<()>,
+) -> ExitCode {
     match config.ordinal() {
-        Ok(ordinal) => serve(&config.clone(), format!("{name}-{ordinal}"), |context| {
-            run(ordinal, config, context)
+        Ok(ordinal) => serve(config, format!("{name}-{ordinal}"), async |context| {
+            run(ordinal, context).await
         }),
-        #[expect(clippy::print_stderr, reason = "what is wrong before there is a log")]
         Err(error) => {
             eprintln!(
                 "mall: cannot tell which replica this is: name the host {name}-N, or set MALL_ORDINAL=N: {error}"
@@ -173,14 +141,10 @@ where
 }
 
 /// Runs a service in this process.
-fn serve<F>(config: &Config, name: String, run: impl FnOnce(Context) -> F) -> ExitCode
-where
-    F: Future<Output = anyhow::Result<()>>,
-{
+fn serve(config: &Config, name: String, run: impl AsyncFnOnce(Context) -> anyhow::Result<()>) -> ExitCode {
     telemetry::init(&config.log);
-    let listen = config.http.listen;
     service::run(config.grace_period, |shutdown: CancellationToken| async move {
-        let listener = http::bind(listen, "MALL_HTTP__LISTEN").await?;
+        let listener = http::bind(config.http.listen, "MALL_HTTP__LISTEN").await?;
         run(Context::new(name, listener, shutdown)).await
     })
 }

@@ -57,36 +57,42 @@ fn parse_replicas(text: &str) -> Result<Replicas, String> {
     Replicas::try_from(number).map_err(|error| error.to_string())
 }
 
-#[expect(clippy::print_stderr, reason = "what is wrong before there is a log")]
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    match Arguments::try_parse() {
+        Ok(arguments) => run(arguments),
         Err(error) => {
             // An error means that the terminal is gone.
             let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(service::USAGE_ERROR)
-            } else {
-                ExitCode::SUCCESS
-            };
+            // `--help` and `--version` come this way too.
+            let code = if error.use_stderr() { service::USAGE_ERROR } else { 0 };
+            ExitCode::from(code)
         }
-    };
-    let mut config: Config = match service::config::load() {
-        Ok(config) => config,
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what is wrong before there is a log")]
+fn run(arguments: Arguments) -> ExitCode {
+    match service::config::load::<Config>() {
+        Ok(mut config) => {
+            config.replicas = arguments.replicas.unwrap_or(config.replicas);
+            run_command(arguments.command, config)
+        }
         Err(error) => {
             eprintln!("mall: {error}");
-            return ExitCode::from(service::USAGE_ERROR);
+            ExitCode::from(service::USAGE_ERROR)
         }
-    };
-    config.replicas = arguments.replicas.unwrap_or(config.replicas);
-    match arguments.command {
+    }
+}
+
+fn run_command(command: Option<Command>, config: Config) -> ExitCode {
+    match command {
         Some(Command::Healthcheck) => healthcheck::run(config.http.listen),
         Some(Command::Relay { routes }) => relay::run(&config, routes),
-        Some(Command::Topics { grow }) => commands::topics(config, grow),
-        Some(Command::Gateway) => commands::gateway(config),
-        Some(Command::Order) => commands::order(config),
-        Some(Command::Repository) => commands::repository(config),
-        Some(Command::Statistics) => commands::statistics(config),
+        Some(Command::Topics { grow }) => commands::topics(&config, grow),
+        Some(Command::Gateway) => commands::gateway(&config),
+        Some(Command::Order) => commands::order(&config),
+        Some(Command::Repository) => commands::repository(&config),
+        Some(Command::Statistics) => commands::statistics(&config),
         None => commands::embedded(config),
     }
 }

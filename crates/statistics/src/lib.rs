@@ -1,8 +1,8 @@
 //! statistics: counts everything that is in the log.
 //!
-//! There is no state but the logs: at start both topics are read from their beginning, and what is shown is always the
-//! fold of the log up to the offsets that it states. `discovery` asks which partitions there are, `counter` reads them,
-//! `progress` knows how far that is, `routes` and `metrics` show the figures.
+//! It keeps nothing: at start both topics are read from their beginning. The figures are shown with the exact offsets up
+//! to which they count. `discovery` asks which partitions there are, `counter` reads them, `progress` knows how far that
+//! is, `routes` and `metrics` show the figures.
 
 mod counter;
 mod discovery;
