@@ -24,6 +24,8 @@ pub(crate) struct Progress {
     pub(crate) position: i64,
     /// Where topic `order` ended when it was asked.
     pub(crate) end: i64,
+    /// How many outcomes were read to find that out.
+    pub(crate) outcomes_read: u64,
     /// The ids that were shipped.
     pub(crate) window: DuplicateWindow,
     last: Option<LastOutcome>,
@@ -98,8 +100,9 @@ impl Recovery<'_> {
             }) => (window, last, shipment_end),
             None => self.start_of_window(shipment)?,
         };
-        let (now, mut first) = (Timestamp::now(), None);
+        let (now, mut first, mut outcomes_read) = (Timestamp::now(), None, 0);
         self.read(from..shipment.high, |done| {
+            outcomes_read += 1;
             last = Some(LastOutcome {
                 order_offset: done.order_offset,
                 order_id: done.order_id,
@@ -134,6 +137,7 @@ impl Recovery<'_> {
         Ok(Progress {
             position,
             end: order.high,
+            outcomes_read,
             window,
             last,
             shipment_end: shipment.high,

@@ -129,6 +129,7 @@ impl Worker {
             partition = self.partition.id(),
             position = found.position,
             lag = found.end - found.position,
+            outcomes_read = found.outcomes_read,
             "taking over"
         );
         let ended = self.work(&producer, &mut found);

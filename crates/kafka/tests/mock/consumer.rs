@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use kafka::{ConsumeError, Consumer, Event, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
 use crate::{broker, record};
 
@@ -69,4 +70,23 @@ async fn missing_authorization_is_told_with_its_reason_and_reading_goes_on_after
         "{reason}"
     );
     assert_eq!(second.expect("a record"), "record 0");
+}
+
+#[tokio::test]
+async fn a_replay_that_is_asked_to_stop_does_not_read_on() {
+    let (_broker, config) = broker();
+    let mut producer = Producer::new(&config, "test", "order").expect("a producer");
+    producer.send_batch(&[record(b"value"); 3]).await;
+    let read = move || {
+        let consumer = Consumer::for_replay(&config, "test", "test", "order").expect("a consumer");
+        let (stop, mut visited) = (CancellationToken::new(), 0);
+        let outcome = consumer.replay(0, 0..3, &stop, |_| {
+            visited += 1;
+            stop.cancel();
+        });
+        (outcome, visited)
+    };
+    let (outcome, visited) = spawn_blocking(read).await.expect("no panic");
+    assert!(matches!(outcome, Err(ConsumeError::Stopped { .. })), "{outcome:?}");
+    assert_eq!(visited, 1);
 }
