@@ -133,8 +133,8 @@ async fn what_was_decided_about_a_lost_position_is_not_decided_again() {
 #[tokio::test]
 #[ignore = "needs MALL_TEST_KAFKA: a real broker"]
 async fn a_start_reads_back_the_window_and_not_the_log() {
-    const OLD: u64 = 400_000;
-    const IN_WINDOW: u64 = 100_000;
+    const OLD: u64 = 40_000;
+    const IN_WINDOW: u64 = 10_000;
     let kafka = real_kafka();
     create_topics(&kafka, 3).await;
     // The old ones an hour ago, the others within the last minute.
@@ -183,12 +183,15 @@ async fn a_start_reads_back_the_window_and_not_the_log() {
     // The position is lost, because there are no orders: it is decided once everything has been read back.
     let repository = repository(&kafka, &[("MALL_REPOSITORY__ON_LOST_POSITION", "latest")]);
     repository.ready("repository-1").await;
-    let printed = repository.printed();
-    let line = printed
-        .lines()
-        .find(|line| line.contains("taking over"))
-        .expect("it says so");
-    let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    let taking_over = || {
+        let printed = repository.printed();
+        printed
+            .lines()
+            .find(|line| line.contains("taking over"))
+            .map(str::to_owned)
+    };
+    eventually("it says what it has read", async || taking_over().is_some()).await;
+    let line: serde_json::Value = serde_json::from_str(&taking_over().expect("a line")).expect("JSON");
     assert_eq!(line["outcomes_read"], IN_WINDOW, "{line}");
 
     // An order of the window is recognised, an older one is not shipped again.
