@@ -29,12 +29,14 @@ async fn order(kafka: &kafka::Config, ids: std::ops::Range<u64>) {
             )
         })
         .collect();
-    let record = |(id, value): &'static (String, String)| NewRecord {
-        key: Some(id),
-        value: value.as_bytes(),
-    };
-    let orders: &'static [(String, String)] = orders.leak();
-    append(kafka, NUMBER, &orders.iter().map(record).collect::<Vec<_>>()).await;
+    let records: Vec<NewRecord<'_>> = orders
+        .iter()
+        .map(|(id, value)| NewRecord {
+            key: Some(id),
+            value: value.as_bytes(),
+        })
+        .collect();
+    append(kafka, NUMBER, &records).await;
 }
 
 async fn shipped(kafka: &kafka::Config) -> Vec<String> {
@@ -63,9 +65,8 @@ async fn recreate_order(kafka: &kafka::Config) {
     create_topics(kafka, 3).await;
 }
 
-#[tokio::test]
-#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
-async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
+/// A broker on which orders 1 to 5 were shipped, and topic `order` was then recreated with orders 11 to 20.
+async fn kafka_with_recreated_order() -> kafka::Config {
     let kafka = real_kafka();
     create_topics(&kafka, 3).await;
     order(&kafka, 1..6).await;
@@ -76,6 +77,13 @@ async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
 
     recreate_order(&kafka).await;
     order(&kafka, 11..21).await;
+    kafka
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
+    let kafka = kafka_with_recreated_order().await;
     let mut refused = repository(&kafka, &[]);
     assert_eq!(refused.ended(PATIENCE).await.code(), Some(1));
     for expected in [
@@ -106,16 +114,7 @@ async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
 #[tokio::test]
 #[ignore = "needs MALL_TEST_KAFKA: a real broker"]
 async fn what_was_decided_about_a_lost_position_is_not_decided_again() {
-    let kafka = real_kafka();
-    create_topics(&kafka, 3).await;
-    order(&kafka, 1..6).await;
-    let mut first = repository(&kafka, &[]);
-    eventually("five orders are shipped", async || shipped(&kafka).await.len() == 5).await;
-    first.signal("TERM");
-    first.ended(PATIENCE).await;
-
-    recreate_order(&kafka).await;
-    order(&kafka, 11..21).await;
+    let kafka = kafka_with_recreated_order().await;
     let latest = [("MALL_REPOSITORY__ON_LOST_POSITION", "latest")];
     let mut decided = repository(&kafka, &latest);
     decided.ready("repository-1").await;
