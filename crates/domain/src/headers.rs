@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+use crate::{Drawn, IdempotencyKey, ParseIdempotencyKeyError};
+
+/// The header with the key that a client has given to its submission.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The header with what the gateway drew of that submission. No client can send it.
+pub const IDEMPOTENCY_DRAWN: &str = "idempotency-drawn";
 const TRACEPARENT: &str = "traceparent";
 
 /// Headers of a request that become headers of the order's record.
@@ -12,6 +17,10 @@ pub struct RecordHeaders {
     /// Marks requests that are the same order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<IdempotencyKey>,
+    /// What the gateway drew of a submission that has a key. A gateway of an earlier version does not say it: then the
+    /// key cannot tell whether two requests are the same, and is only kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_drawn: Option<Drawn>,
     /// The trace that the request is part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
@@ -25,46 +34,21 @@ impl RecordHeaders {
     pub fn read<'a>(header: impl Fn(&'static str) -> Option<&'a [u8]>) -> Result<Self, ParseIdempotencyKeyError> {
         Ok(Self {
             idempotency_key: header(IDEMPOTENCY_KEY).map(IdempotencyKey::parse).transpose()?,
+            idempotency_drawn: None,
             traceparent: header(TRACEPARENT).and_then(TraceParent::parse),
         })
     }
 
     /// Those that are there, by name.
     pub fn into_pairs(self) -> Vec<(&'static str, String)> {
-        let key = self.idempotency_key.map(|key| (IDEMPOTENCY_KEY, key.0));
+        let key = self
+            .idempotency_key
+            .map(|key| (IDEMPOTENCY_KEY, key.as_str().to_owned()));
+        let drawn = self
+            .idempotency_drawn
+            .map(|drawn| (IDEMPOTENCY_DRAWN, drawn.to_string()));
         let traceparent = self.traceparent.map(|traceparent| (TRACEPARENT, traceparent.0));
-        key.into_iter().chain(traceparent).collect()
-    }
-}
-
-/// What a client calls a submission, so that it can hand it in again: 1 to 64 visible ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct IdempotencyKey(String);
-
-/// Bytes that are no idempotency key. They are not quoted: any byte may be among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected an Idempotency-Key of 1 to {} visible ASCII characters, found another",
-    IdempotencyKey::MAX_LENGTH
-)]
-pub struct ParseIdempotencyKeyError;
-
-impl IdempotencyKey {
-    const MAX_LENGTH: usize = 64;
-
-    fn parse(key: &[u8]) -> Result<Self, ParseIdempotencyKeyError> {
-        let valid = (1..=Self::MAX_LENGTH).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
-        let text = std::str::from_utf8(key).ok().filter(|_| valid);
-        text.map(|text| Self(text.to_owned())).ok_or(ParseIdempotencyKeyError)
-    }
-}
-
-impl TryFrom<String> for IdempotencyKey {
-    type Error = ParseIdempotencyKeyError;
-
-    fn try_from(key: String) -> Result<Self, ParseIdempotencyKeyError> {
-        Self::parse(key.as_bytes())
+        key.into_iter().chain(drawn).chain(traceparent).collect()
     }
 }
 
@@ -116,14 +100,6 @@ mod tests {
 
     fn traceparent(header: &str) -> Option<String> {
         TraceParent::parse(header.as_bytes()).map(|traceparent| traceparent.0)
-    }
-
-    #[test]
-    fn a_key_has_1_to_64_visible_characters() {
-        assert!(IdempotencyKey::parse(&[b'~'; 64]).is_ok());
-        for key in [&b""[..], &[b'a'; 65], b"a b", b"\xc3\xa9", b"a\n", b"\x7f"] {
-            assert_eq!(IdempotencyKey::parse(key), Err(ParseIdempotencyKeyError));
-        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod detail;
 mod headers;
+mod idempotency;
 mod order;
 mod order_id;
 mod partition;
@@ -16,7 +17,8 @@ mod timestamp;
 mod totals;
 
 pub use detail::Detail;
-pub use headers::{IdempotencyKey, ParseIdempotencyKeyError, ParseTraceParentError, RecordHeaders, TraceParent};
+pub use headers::{IDEMPOTENCY_DRAWN, IDEMPOTENCY_KEY, ParseTraceParentError, RecordHeaders, TraceParent};
+pub use idempotency::{Drawn, IdempotencyKey, ParseDrawnError, ParseIdempotencyKeyError};
 pub use order::{Money, NotAnOrder, Order, ParseMoneyError, ParseUserIdError, UserId};
 pub use order_id::{ClockBehind, OrderId, OrderIdGenerator, ParseOrderIdError};
 pub use partition::{Ordinal, ParseOrdinalError, ParsePartitionError, Partition, Replicas, ReplicasError};

@@ -120,11 +120,17 @@ pub struct UserId(String);
 pub struct ParseUserIdError(String);
 
 impl UserId {
-    const MAX_DIGITS: usize = 19;
+    /// The most digits that an id has.
+    pub const MAX_DIGITS: usize = 19;
 
     /// A user with a number.
     pub fn from_number(number: u32) -> Self {
         Self(number.to_string())
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

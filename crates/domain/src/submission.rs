@@ -95,6 +95,8 @@ impl BatchedSubmission {
 pub enum SubmissionReply<R> {
     /// It is in the log.
     Receipt(R),
+    /// It was in the log before, from an earlier request with the same key: nothing was written.
+    Replayed(R),
     /// It is not, or that is unknown: the status says which.
     Error(SubmissionError),
 }

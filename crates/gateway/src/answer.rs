@@ -22,6 +22,8 @@ pub(crate) struct Accepted {
     pub(crate) offset: i64,
     /// The receipt as order-N wrote it.
     pub(crate) receipt: Bytes,
+    /// It was written for an earlier request with the same key.
+    pub(crate) replayed: bool,
 }
 
 /// Why there is no receipt.
@@ -29,6 +31,8 @@ pub(crate) struct Accepted {
 pub(crate) enum Failure {
     /// The order is not in the log.
     NotWritten(String),
+    /// Its key came with another request: nothing was written.
+    KeyReused(String),
     /// It may or may not be in the log.
     Unknown {
         /// Its id, where it has one.
@@ -50,7 +54,7 @@ impl Failure {
 
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::NotWritten(reason) | Self::Unknown { reason, .. } => reason,
+            Self::NotWritten(reason) | Self::KeyReused(reason) | Self::Unknown { reason, .. } => reason,
         }
     }
 }
@@ -59,6 +63,7 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NotWritten(reason) => Self::unavailable(reason),
+            Failure::KeyReused(reason) => Self::new(StatusCode::CONFLICT, reason),
             Failure::Unknown { order_id, reason } => Self::unknown_outcome(reason, order_id.map(|id| id.to_string())),
         }
     }
@@ -93,8 +98,16 @@ pub(crate) fn of_batch(
         Ok(replies) => return unknown(format!("{} replies to {orders} orders", replies.len())),
         Err(error) => return unknown(format!("what is no array of replies ({error})")),
     };
+    let receipt = |receipt: &RawValue, replayed| {
+        let accepted = accept(partition, body.slice_ref(receipt.get().as_bytes()))?;
+        Ok(Accepted { replayed, ..accepted })
+    };
     let outcome = |reply| match reply {
-        SubmissionReply::Receipt(receipt) => accept(partition, body.slice_ref(RawValue::get(receipt).as_bytes())),
+        SubmissionReply::Receipt(json) => receipt(json, false),
+        SubmissionReply::Replayed(json) => receipt(json, true),
+        SubmissionReply::Error(error) if error.status == StatusCode::CONFLICT.as_u16() => {
+            Err(Failure::KeyReused(error.detail.to_string()))
+        }
         SubmissionReply::Error(error) => {
             // A status that does not exist is nothing that order-N would say.
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -131,6 +144,7 @@ fn accept(partition: Partition, receipt: Bytes) -> Result<Accepted, Failure> {
         order_id,
         offset,
         receipt,
+        replayed: false,
     })
 }
 

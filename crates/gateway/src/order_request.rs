@@ -1,6 +1,6 @@
 //! Reads what a client sent.
 
-use domain::{Money, Partition, Replicas, Submission, UserId};
+use domain::{Drawn, Money, Partition, Replicas, Submission, UserId};
 use poem::http::StatusCode;
 use serde::Deserialize;
 use service::Problem;
@@ -110,6 +110,14 @@ impl OrderRequest {
             money,
             user_id,
         })
+    }
+
+    /// What the client left open.
+    pub(crate) fn drawn(&self) -> Drawn {
+        Drawn {
+            money: self.money.is_none(),
+            user_id: self.user_id.is_none(),
+        }
     }
 
     /// What is posted to order-N. What the client left open is drawn at random.

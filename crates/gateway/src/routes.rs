@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use domain::{BatchedSubmission, Partition, RecordHeaders, Region, Replicas, Timestamp};
-use poem::http::HeaderValue;
+use poem::http::{HeaderName, HeaderValue};
 use poem::web::Data;
 use poem::{Body, EndpointExt, IntoResponse, Request, Response, Route, handler};
 use service::{Problem, http};
@@ -14,6 +14,10 @@ use crate::answer::Accepted;
 use crate::inbox::OrderSender;
 use crate::metrics::Metrics;
 use crate::order_request::{Form, OrderRequest};
+
+/// Says that a reply is that of an earlier request with the same `Idempotency-Key`. The draft of the IETF has no name for
+/// it; this is the one that payment services use.
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What the handlers share.
 pub(crate) struct State {
@@ -44,11 +48,12 @@ impl State {
     async fn read(&self, request: &Request, body: Body) -> Result<(Partition, BatchedSubmission), Problem> {
         let form = Form::from_content_type(request.content_type())?;
         let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
-        let headers = RecordHeaders::read(header)
+        let mut headers = RecordHeaders::read(header)
             .map_err(|error| Problem::bad_request(format!("{error}: nothing was written")))?;
         let body = http::read_body(request, body, http::BODY_LIMIT).await?;
         let order_request = OrderRequest::parse(form, &body, self.replicas)?;
         let partition = order_request.partition;
+        headers.idempotency_drawn = headers.idempotency_key.is_some().then(|| order_request.drawn());
         let submission = order_request.into_submission(Timestamp::now().unix_seconds());
         Ok((partition, BatchedSubmission { headers, submission }))
     }
@@ -63,9 +68,16 @@ impl State {
             order_id,
             offset,
             receipt,
+            replayed,
         } = self.senders[&partition].submit(submission).await?;
         let (service, request_id, region) = (self.name.as_str(), http::request_id(request), Region::from(partition));
-        tracing::info!(service, %order_id, partition = partition.id(), offset, %region, request_id, "order accepted");
-        Ok(Response::builder().content_type("application/json").body(receipt))
+        let partition = partition.id();
+        let response = Response::builder().content_type("application/json");
+        if replayed {
+            tracing::info!(service, %order_id, partition, offset, %region, request_id, "order was accepted before");
+            return Ok(response.header(IDEMPOTENCY_REPLAYED, "true").body(receipt));
+        }
+        tracing::info!(service, %order_id, partition, offset, %region, request_id, "order accepted");
+        Ok(response.body(receipt))
     }
 }

@@ -1,23 +1,30 @@
-//! Whether partition N can be written to, and the last order id in it.
+//! Whether partition N can be written to, and what its end holds: the last order id and the idempotency keys.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use domain::{OrderId, Ordinal, Partition};
-use kafka::{Consumer, ProducerHealth};
+use domain::{
+    Drawn, IDEMPOTENCY_DRAWN, IDEMPOTENCY_KEY, IdempotencyKey, Order, OrderId, Ordinal, Partition, Timestamp,
+};
+use kafka::{ConsumeError, ConsumedRecord, Consumer, ProducerHealth, Watermarks};
 use service::Latch;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+use crate::keys::{Keys, RETENTION};
+use crate::writer::Tail;
 
 /// How often the state of the producer is looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// How often the broker is asked while all is well: finds a topic that was deleted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// How many offsets at the end of the partition are searched for the last order id: more than records that are no
-/// orders are likely to fill.
+/// How many offsets at the end of the partition are searched for the last order id at least: more than records that are
+/// no orders are likely to fill.
 const TAIL_OFFSETS: i64 = 1000;
+/// What a predecessor sent before it was killed can still wait in the broker's socket, for as long as the broker hangs.
+/// Kafka takes it up with the first requests after that, in milliseconds: the end of the log is read this much later.
+const PREDECESSOR: Duration = Duration::from_millis(500);
 
 /// Looks after the producer, and holds the latch while the partition cannot be written to.
 pub(crate) struct Broker {
@@ -25,6 +32,7 @@ pub(crate) struct Broker {
     name: String,
     ordinal: Ordinal,
     producer: ProducerHealth,
+    idempotency_keys: usize,
     latch: Latch,
 }
 
@@ -35,6 +43,7 @@ impl Broker {
             name: name.to_owned(),
             ordinal: config.ordinal,
             producer,
+            idempotency_keys: config.settings.idempotency_keys.get() as usize,
             latch,
         }
     }
@@ -43,14 +52,13 @@ impl Broker {
         Partition::from(self.ordinal).id()
     }
 
-    /// Looks for the largest id of this ordinal at the end of the partition, for as long as it takes; `None` when the
-    /// service is asked to stop meanwhile.
-    pub(crate) async fn last_order_id(&self, shutdown: &CancellationToken) -> Option<Option<OrderId>> {
+    /// Reads the end of the partition, for as long as it takes; `None` when the service is asked to stop meanwhile.
+    pub(crate) async fn tail(&self, shutdown: &CancellationToken) -> Option<Tail> {
         while !shutdown.is_cancelled() {
-            match self.try_last_order_id(shutdown).await {
-                Ok(last) => {
+            match self.try_tail(shutdown).await {
+                Ok(tail) => {
                     self.latch.release();
-                    return Some(last);
+                    return Some(tail);
                 }
                 Err(error) => self.latch.hold(&format!("{error:#}")),
             }
@@ -60,14 +68,22 @@ impl Broker {
         None
     }
 
-    async fn try_last_order_id(&self, shutdown: &CancellationToken) -> anyhow::Result<Option<OrderId>> {
+    async fn try_tail(&self, shutdown: &CancellationToken) -> anyhow::Result<Tail> {
         self.producer
             .check(self.partition())
             .await
             .map_err(anyhow::Error::msg)?;
-        let (kafka, name, ordinal) = (self.kafka.clone(), self.name.clone(), self.ordinal);
-        let stop = shutdown.clone();
-        spawn_blocking(move || read_last_order_id(&kafka, &name, ordinal, &stop)).await?
+        let _ = tokio::time::timeout(PREDECESSOR, shutdown.cancelled()).await;
+        let client_id = format!("{}-tail", self.name);
+        let reading = Reading {
+            consumer: Consumer::for_replay(&self.kafka, &client_id, "order", "order")
+                .context("could not make a consumer")?,
+            service: self.name.clone(),
+            ordinal: self.ordinal,
+            idempotency_keys: self.idempotency_keys,
+            stop: shutdown.clone(),
+        };
+        spawn_blocking(move || reading.read()).await?
     }
 
     /// Holds the latch while the partition cannot be written to, until the service is asked to stop.
@@ -86,25 +102,79 @@ impl Broker {
     }
 }
 
-/// Blocks.
-fn read_last_order_id(
-    kafka: &kafka::Config,
-    name: &str,
+/// Reads the end of a partition.
+struct Reading {
+    consumer: Consumer,
+    service: String,
     ordinal: Ordinal,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<OrderId>> {
-    let partition = Partition::from(ordinal).id();
-    let client_id = format!("{name}-tail");
-    let consumer = Consumer::for_replay(kafka, &client_id, "order", "order").context("could not make a consumer")?;
-    consumer.wait_for_broker()?;
-    let found = consumer.watermarks(partition)?;
-    let tail = found.low.max(found.high - TAIL_OFFSETS)..found.high;
-    let mut last = None;
-    consumer.replay(partition, tail, stop, |record| {
-        let id = record.key().and_then(|key| key.parse::<OrderId>().ok());
-        // Others may have put records there by hand; ids of other replicas say nothing about this one's.
-        last = last.max(id.filter(|id| id.ordinal() == ordinal));
-    })?;
-    tracing::debug!(service = name, ?last, high = found.high, "the end of the log is read");
-    Ok(last)
+    idempotency_keys: usize,
+    stop: CancellationToken,
+}
+
+impl Reading {
+    /// Blocks.
+    fn read(self) -> anyhow::Result<Tail> {
+        let begun = Instant::now();
+        let partition = Partition::from(self.ordinal).id();
+        self.consumer.wait_for_broker()?;
+        let found = self.consumer.watermarks(partition)?;
+        let (mut last_order_id, mut keys) = (None, Keys::new(self.idempotency_keys));
+        let (now, mut records, mut forgotten) = (Timestamp::now(), 0_u64, 0_u64);
+        self.consumer.replay(
+            partition,
+            self.start(partition, found)?..found.high,
+            &self.stop,
+            |record| {
+                records += 1;
+                let id = record.key().and_then(|key| key.parse::<OrderId>().ok());
+                // Others may have put records there by hand; ids of other replicas say nothing about this one's.
+                let Some(id) = id.filter(|id| id.ordinal() == self.ordinal) else {
+                    return;
+                };
+                last_order_id = last_order_id.max(Some(id));
+                keys.expire(id.time().min(now));
+                if let Some((key, drawn, order)) = keyed_order(record) {
+                    forgotten += u64::from(keys.recover(&key, drawn, &order, record.offset()));
+                }
+            },
+        )?;
+        let (service, seconds, keys_found) = (self.service.as_str(), begun.elapsed().as_secs_f32(), keys.len());
+        tracing::info!(
+            service,
+            ?last_order_id,
+            records,
+            keys_found,
+            seconds,
+            "the end of the log is read"
+        );
+        if forgotten > 0 {
+            let setting = "MALL_ORDER__IDEMPOTENCY_KEYS";
+            tracing::warn!(
+                service,
+                forgotten,
+                setting,
+                "the log holds more keys than are remembered: orders with the oldest ones can be written again"
+            );
+        }
+        Ok(Tail { last_order_id, keys })
+    }
+
+    /// Where to begin: keys are remembered for a time, and the last id is among the last records.
+    fn start(&self, partition: i32, found: Watermarks) -> Result<i64, ConsumeError> {
+        let oldest = (Timestamp::now() - RETENTION).unix_millis().cast_signed();
+        let first_of_window = match self.consumer.offset_at(partition, oldest) {
+            Ok(offset) => offset.unwrap_or(found.high),
+            // librdkafka's mock keeps no index of times, and little else: all of it is read.
+            Err(error) if error.is_unsupported() => found.low,
+            Err(error) => return Err(error),
+        };
+        Ok(first_of_window.min(found.high - TAIL_OFFSETS).max(found.low))
+    }
+}
+
+/// The key of a record of this version, what was drawn for it, and its order.
+fn keyed_order(record: &ConsumedRecord<'_>) -> Option<(IdempotencyKey, Drawn, Order)> {
+    let key = record.header(IDEMPOTENCY_KEY)?.to_owned().try_into().ok()?;
+    let drawn = record.header(IDEMPOTENCY_DRAWN)?.parse().ok()?;
+    Some((key, drawn, Order::from_record(record.value()).ok()?))
 }

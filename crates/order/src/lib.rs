@@ -1,10 +1,13 @@
 //! order-N: writes partition N of topic `order`, waits for the broker, then answers.
 //!
-//! `routes` takes submissions over HTTP and puts them into a bounded queue. `writer` gives them their ids and writes
-//! them, one batch at a time: what arrives while a batch is on its way is the next one, so that a lone order waits for
-//! nothing and many share one request. `broker` watches whether the partition can be written to at all.
+//! `routes` takes submissions over HTTP and puts them into a bounded queue. `batches` gives them their ids, and answers
+//! what came before with the same key, which `keys` remembers. `writer` writes, one batch at a time: what arrives while
+//! a batch is on its way is the next one, so that a lone order waits for nothing and many share one request. `broker`
+//! watches whether the partition can be written to at all.
 
+mod batches;
 mod broker;
+mod keys;
 mod metrics;
 mod routes;
 mod writer;
@@ -40,6 +43,9 @@ pub struct Config {
 pub struct Settings {
     /// Orders that may wait for their batch. More are refused with 503 before anything is written.
     pub queue_capacity: NonZeroU32,
+    /// The most idempotency keys that are remembered for their ten minutes, of at most 172 bytes each. An order with
+    /// another key is refused with 503 before anything is written.
+    pub idempotency_keys: NonZeroU32,
 }
 
 impl Default for Settings {
@@ -47,6 +53,8 @@ impl Default for Settings {
         // A tenth of a second of the fastest that was measured: a longer queue only makes answers late.
         Self {
             queue_capacity: const { NonZeroU32::new(10_000).unwrap() },
+            // Ten minutes at 1,000 orders a second with a key, for one region: 60 to 100 MB.
+            idempotency_keys: const { NonZeroU32::new(600_000).unwrap() },
         }
     }
 }
@@ -62,15 +70,22 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let producer = Producer::new(&config.kafka, &context.name, "order").context("could not make a producer")?;
     let broker = Broker::new(&config, &context.name, producer.health(), latch.clone());
     let (queue, jobs) = mpsc::channel(config.settings.queue_capacity.get() as usize);
-    let writer = Writer::new(context.name.clone(), partition, producer, jobs, metrics);
+    let writer = Writer {
+        name: context.name.clone(),
+        partition,
+        producer,
+        jobs,
+        metrics,
+    };
 
     let mut tasks = Tasks::new(&context.shutdown);
     let shutdown = context.shutdown.clone();
     tasks.spawn("writer", async move {
-        // The last id is needed before the first order. If it is stopped before that, nothing has been accepted yet.
-        if let Some(last) = broker.last_order_id(&shutdown).await {
+        // The last id and the keys are needed before the first order. If it is stopped before that, nothing has been
+        // accepted yet.
+        if let Some(tail) = broker.tail(&shutdown).await {
             // The writer ends when the queue is closed: that is when the server has finished, after `shutdown`.
-            tokio::join!(broker.watch(shutdown), writer.run(last));
+            tokio::join!(broker.watch(shutdown), writer.run(tail));
         }
         Ok(())
     });

@@ -4,10 +4,11 @@ use domain::Partition;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// What became of an order, `written`, `not_written` or `unknown`, and the partition that it was for.
+/// What became of an order, `written`, `not_written`, `unknown` or `replayed`, and the partition that it was for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Label {
     outcome: &'static str,
@@ -20,6 +21,9 @@ pub(crate) struct Metrics {
     pub(crate) written: Counter,
     pub(crate) not_written: Counter,
     pub(crate) unknown: Counter,
+    /// Answered with an order that an earlier submission with the same key has made.
+    pub(crate) replayed: Counter,
+    pub(crate) idempotency_keys: Gauge,
     /// Records in one batch.
     pub(crate) batch: Histogram,
 }
@@ -33,9 +37,16 @@ impl Metrics {
             written: counter("written"),
             not_written: counter("not_written"),
             unknown: counter("unknown"),
+            replayed: counter("replayed"),
+            idempotency_keys: Gauge::default(),
             batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
         };
         registry.register("order_submissions", "Orders, by what became of them", submissions);
+        registry.register(
+            "order_idempotency_keys",
+            "Keys that are remembered, at most as many as MALL_ORDER__IDEMPOTENCY_KEYS allows",
+            metrics.idempotency_keys.clone(),
+        );
         registry.register("order_batch_records", "Records in one batch", metrics.batch.clone());
         metrics
     }

@@ -12,7 +12,7 @@ use service::{Latch, Problem, http};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::writer::{Failure, Job};
+use crate::batches::{Failure, Job, Written};
 
 /// The largest body of `/submit-orders`, in bytes.
 const BATCH_BODY_LIMIT: usize = BatchedSubmission::MAX_TOGETHER * BatchedSubmission::MAX_JSON_BYTES;
@@ -25,7 +25,7 @@ pub(crate) struct State {
     latch: Latch,
 }
 
-type Reply = oneshot::Receiver<Result<Receipt, Failure>>;
+type Reply = oneshot::Receiver<Result<Written, Failure>>;
 
 pub(crate) fn routes(state: State) -> Route {
     let state = Arc::new(state);
@@ -44,7 +44,7 @@ async fn submit_order(
     let headers = RecordHeaders::read(header).map_err(|error| bad_request(error.to_string()))?;
     let submission = parse(&http::read_body(request, body, http::BODY_LIMIT).await?)?;
     let reply = state.enqueue(BatchedSubmission { headers, submission });
-    Ok(Json(receipt(reply).await.map_err(problem)?))
+    Ok(Json(written(reply).await.map_err(problem)?.receipt))
 }
 
 /// Takes an array of submissions; what becomes of one says nothing of the others.
@@ -63,11 +63,17 @@ async fn submit_orders(
     let queued: Vec<_> = batch.into_iter().map(|submission| state.enqueue(submission)).collect();
     let mut replies = Vec::with_capacity(found);
     for reply in queued {
-        replies.push(
-            receipt(reply)
-                .await
-                .map_or_else(SubmissionReply::Error, SubmissionReply::Receipt),
-        );
+        replies.push(match written(reply).await {
+            Ok(Written {
+                receipt,
+                replayed: false,
+            }) => SubmissionReply::Receipt(receipt),
+            Ok(Written {
+                receipt,
+                replayed: true,
+            }) => SubmissionReply::Replayed(receipt),
+            Err(error) => SubmissionReply::Error(error),
+        });
     }
     Ok(Json(replies))
 }
@@ -86,9 +92,9 @@ impl State {
     ///
     /// # Errors
     /// When it is for another partition, or cannot be written now.
-    fn enqueue(&self, batched: BatchedSubmission) -> Result<Reply, SubmissionError> {
-        let BatchedSubmission { headers, submission } = batched;
-        if let Some(partition) = submission.partition.filter(|partition| *partition != self.partition) {
+    fn enqueue(&self, submission: BatchedSubmission) -> Result<Reply, SubmissionError> {
+        let partition = submission.submission.partition;
+        if let Some(partition) = partition.filter(|partition| *partition != self.partition) {
             let reason = format!("this is {}, the order is for partition {partition}", self.name);
             return Err(not_written(StatusCode::MISDIRECTED_REQUEST, &reason));
         }
@@ -98,7 +104,6 @@ impl State {
         let (reply, answer) = oneshot::channel();
         let job = Job {
             submission,
-            headers: headers.into_pairs(),
             queued: Instant::now(),
             reply,
         };
@@ -114,9 +119,13 @@ impl State {
 }
 
 /// Waits for what the writer says.
-async fn receipt(reply: Result<Reply, SubmissionError>) -> Result<Receipt, SubmissionError> {
+async fn written(reply: Result<Reply, SubmissionError>) -> Result<Written, SubmissionError> {
     let (status, detail, order_id) = match reply?.await {
-        Ok(Ok(receipt)) => return Ok(receipt),
+        Ok(Ok(written)) => return Ok(written),
+        Ok(Err(Failure::KeyReused)) => {
+            let detail = "the Idempotency-Key came with another request within the last ten minutes";
+            return Err(not_written(StatusCode::CONFLICT, detail));
+        }
         Ok(Err(Failure::NotWritten(reason))) => (StatusCode::SERVICE_UNAVAILABLE, Detail::from(reason), None),
         Ok(Err(Failure::Unknown { order_id, reason })) => {
             (StatusCode::GATEWAY_TIMEOUT, Detail::from(reason), Some(order_id))

@@ -2,4 +2,5 @@
 
 mod answers;
 mod batches;
+mod keys;
 mod support;

@@ -1,7 +1,7 @@
 //! A record in the log.
 
 use rdkafka::Message;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers};
 
 /// A record in the log.
 #[derive(Debug)]
@@ -26,6 +26,13 @@ impl ConsumedRecord<'_> {
     /// Its key, if it has one that is text.
     pub fn key(&self) -> Option<&str> {
         self.0.key().and_then(|key| str::from_utf8(key).ok())
+    }
+
+    /// The first of its headers with this name, if its value is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.0.headers()?;
+        let found = headers.iter().find(|header| header.key == name)?;
+        str::from_utf8(found.value?).ok()
     }
 
     /// Its value; empty for a record without one.

@@ -3,9 +3,13 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use domain::Outcome;
+use hyper::StatusCode;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::support::{Child, Client, Load, PATIENCE, create_topics, eventually, needed, real_kafka, shipments};
+use crate::support::{
+    Broker, Child, Client, Load, PATIENCE, Stage, create_topics, eventually, needed, read, real_kafka, shipments,
+};
 
 /// The region under test.
 const NUMBER: u16 = 1;
@@ -42,12 +46,7 @@ impl Region {
     }
 
     fn docker(&self, arguments: &[&str]) {
-        let status = Command::new("docker").args(arguments).arg(&self.container).status();
-        assert!(
-            status.expect("docker runs").success(),
-            "docker {arguments:?} {}",
-            self.container
-        );
+        docker(arguments, &self.container);
     }
 
     /// Waits until fifty more orders are shipped.
@@ -62,6 +61,14 @@ impl Region {
     async fn verify(self) {
         self.load.stop().await.verify(&self.kafka).await;
     }
+}
+
+fn docker(arguments: &[&str], container: &str) {
+    let status = Command::new("docker").args(arguments).arg(container).status();
+    assert!(
+        status.expect("docker runs").success(),
+        "docker {arguments:?} {container}"
+    );
 }
 
 #[tokio::test]
@@ -127,4 +134,41 @@ async fn answers(kafka: &kafka::Config) -> bool {
         consumer.watermarks(i32::from(NUMBER)).is_ok()
     };
     tokio::task::spawn_blocking(ask).await.expect("no panic")
+}
+
+/// What was sent waits in the broker's socket and is written when it goes on, beside what is sent again.
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA and MALL_TEST_KAFKA_CONTAINER: a real broker that may be paused, and its container"]
+async fn an_order_whose_broker_hangs_is_shipped_once_when_its_key_comes_again() {
+    let _alone = BROKER.lock().await;
+    let container = needed("MALL_TEST_KAFKA_CONTAINER");
+    let stage = Stage::open(Broker::Real).await;
+    let order = async || {
+        let key = [("idempotency-key", "k")];
+        stage.client.post_form(stage.gateway(), &key, "partition=1").await
+    };
+    docker(&["pause"], &container);
+    let unknown = order().await;
+    docker(&["unpause"], &container);
+    assert_eq!(unknown.status, StatusCode::GATEWAY_TIMEOUT, "{}", unknown.text);
+    let mut reply = None;
+    eventually("the order is taken", async || {
+        reply = Some(order().await).filter(|reply| reply.status == StatusCode::OK);
+        reply.is_some()
+    })
+    .await;
+    let id = reply.expect("taken").order_id();
+    assert_eq!(unknown.json()["order_id"], id);
+    eventually("every record has an outcome", async || {
+        shipments(&stage.kafka, NUMBER).await.len() == read(&stage.kafka, "order", NUMBER).await.len()
+    })
+    .await;
+    let outcomes = shipments(&stage.kafka, NUMBER).await;
+    let shipped = outcomes.iter().filter(|shipment| shipment.outcome == Outcome::Shipped);
+    let ids: Vec<_> = shipped
+        .filter_map(|shipment| shipment.order_id)
+        .map(|id| id.to_string())
+        .collect();
+    assert_eq!(ids, [id], "{outcomes:?}");
+    stage.close().await;
 }

@@ -9,6 +9,7 @@ mod fencing;
 mod flow;
 mod gateway;
 mod hostile;
+mod keys;
 mod killed_broker;
 mod outage;
 mod poison;
