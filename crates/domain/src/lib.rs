@@ -7,6 +7,7 @@
 mod detail;
 mod headers;
 mod idempotency;
+mod journey;
 mod order;
 mod order_id;
 mod partition;
@@ -19,6 +20,7 @@ mod totals;
 pub use detail::Detail;
 pub use headers::{IDEMPOTENCY_DRAWN, IDEMPOTENCY_KEY, ParseTraceParentError, RecordHeaders, TraceParent};
 pub use idempotency::{Drawn, IdempotencyKey, ParseDrawnError, ParseIdempotencyKeyError};
+pub use journey::{Accepted, Duplicate, Journey, Shipped};
 pub use order::{Money, NotAnOrder, Order, ParseMoneyError, ParseUserIdError, UserId};
 pub use order_id::{ClockBehind, OrderId, OrderIdGenerator, ParseOrderIdError};
 pub use partition::{Ordinal, ParseOrdinalError, ParsePartitionError, Partition, Replicas, ReplicasError};
