@@ -34,13 +34,16 @@ MALL_KAFKA__BOOTSTRAP_SERVERS=localhost:${kafka##*:}"
 case $service in
   order | repository) environment="MALL_ORDINAL=$ordinal
 $environment" ;;
-  gateway) # the way back: the order services have no port on this machine
-    tens=$((port / 10 + 1)) # the ordinal is the last digit of a port
-    for n in 0 1 2; do
-      routes+=" $tens$n=order-$n.order:80"
-      ports+="${ports:+, }\"127.0.0.1:$tens$n:$tens$n\""
+  gateway) # the way back: the other services have no port on this machine
+    tens=$((port / 10)) # the ordinal is the last digit of a port
+    for other in order repository; do
+      tens=$((tens + 1))
+      for n in 0 1 2; do
+        routes+=" $tens$n=$other-$n.$other:80"
+        ports+="${ports:+, }\"127.0.0.1:$tens$n:$tens$n\""
+      done
+      environment+=$'\n'"MALL_GATEWAY__${other^^}_URL=http://127.0.0.1:$tens{ordinal}"
     done
-    environment+=$'\n'"MALL_GATEWAY__ORDER_URL=http://127.0.0.1:$tens{ordinal}"
     ;;
 esac
 # What the container had, but for what is different here.
@@ -48,7 +51,7 @@ while read -r line; do
   key=${line%%:*} value=${line#*: }
   value=${value#\"} value=${value%\"}
   case $key in
-    MALL_KAFKA__BOOTSTRAP_SERVERS | MALL_HTTP__LISTEN | MALL_ORDINAL | MALL_GATEWAY__ORDER_URL) ;;
+    MALL_KAFKA__BOOTSTRAP_SERVERS | MALL_HTTP__LISTEN | MALL_ORDINAL | MALL_GATEWAY__*_URL) ;;
     MALL_*) environment+=$'\n'"$key=$value" ;;
   esac
 done < <(docker compose config "$name" 2>/dev/null | awk -v name="$name" '/^  [a-z]/ { mine = ($1 == name ":") } mine && /^      MALL_/ { sub(/^ +/, ""); print }')

@@ -128,14 +128,20 @@ impl Mall {
         let Config { kafka, replicas, .. } = self.config.clone();
         match instance {
             Instance::Gateway => {
-                let order_url = |partition| {
-                    let address = self.address(Instance::Order(partition));
-                    let address = address.with_context(|| format!("order-{partition} has not been started"))?;
-                    Ok((partition, Uri::try_from(format!("http://{address}"))?))
+                let url = |instance: Instance| -> anyhow::Result<Uri> {
+                    let address = self.address(instance);
+                    let address = address.with_context(|| format!("{instance} has not been started"))?;
+                    Ok(Uri::try_from(format!("http://{address}"))?)
                 };
-                let orders = replicas.partitions().map(order_url).collect::<anyhow::Result<_>>()?;
+                let urls = |instance: fn(Partition) -> Instance| -> anyhow::Result<BTreeMap<Partition, Uri>> {
+                    let partitions = replicas.partitions();
+                    partitions
+                        .map(|partition| Ok((partition, url(instance(partition))?)))
+                        .collect()
+                };
                 let config = gateway::Config {
-                    orders,
+                    orders: urls(Instance::Order)?,
+                    repositories: urls(Instance::Repository)?,
                     replicas,
                     settings: self.config.gateway.clone(),
                 };

@@ -2,7 +2,7 @@
 //!
 //! `order_request` reads what a client sent into types that cannot be wrong. One `courier` for each region takes the
 //! orders that are `waiting` in its `inbox` over its `connection` to order-N; `answer` says what an answer means for
-//! each of them. No host name is ever built from what a client sent.
+//! each of them. `tracking` asks repository-N where an order is. No host name is ever built from what a client sent.
 
 mod answer;
 mod connection;
@@ -11,6 +11,7 @@ mod inbox;
 mod metrics;
 mod order_request;
 mod routes;
+mod tracking;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::num::NonZeroU32;
 use anyhow::Context as _;
 use domain::{Partition, Replicas};
 use poem::http::Uri;
+use poem::http::uri::Authority;
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 
@@ -27,12 +29,15 @@ use crate::courier::Courier;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::routes::State;
+use crate::tracking::Tracking;
 
 /// What the gateway is.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where each order service is.
     pub orders: BTreeMap<Partition, Uri>,
+    /// Where each repository is.
+    pub repositories: BTreeMap<Partition, Uri>,
     /// How many there are.
     pub replicas: Replicas,
     /// What can be set.
@@ -45,6 +50,8 @@ pub struct Config {
 pub struct Settings {
     /// Where order-N is: `{ordinal}` stands for N.
     pub order_url: String,
+    /// Where repository-N is: `{ordinal}` stands for N.
+    pub repository_url: String,
     /// Orders of one region that may be in flight. More are refused with 503.
     pub max_in_flight: NonZeroU32,
 }
@@ -54,6 +61,7 @@ impl Default for Settings {
         Self {
             // The name of a StatefulSet's pod within its namespace, and its alias in Compose.
             order_url: "http://order-{ordinal}.order".to_owned(),
+            repository_url: "http://repository-{ordinal}.repository".to_owned(),
             // Four full batches. Each order takes about 20 KiB with its connection.
             max_in_flight: const { NonZeroU32::new(1024).unwrap() },
         }
@@ -66,20 +74,39 @@ impl Settings {
     /// # Errors
     /// What is wrong with `order_url`.
     pub fn orders(&self, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
-        let url = |partition: Partition| {
-            let url = self.order_url.replace("{ordinal}", &partition.to_string());
-            let uri = url.parse::<Uri>().ok().filter(|uri| {
-                uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()) && uri.path() == "/"
-            });
-            uri.map(|uri| (partition, uri)).ok_or_else(|| {
-                format!("expected http://HOST or http://HOST:PORT, with {{ordinal}} for N, found {url:?}")
-            })
-        };
-        if replicas.get() > 1 && !self.order_url.contains("{ordinal}") {
-            return Err(format!("expected {{ordinal}} in it, found {:?}", self.order_url));
-        }
-        replicas.partitions().map(url).collect()
+        addresses(&self.order_url, replicas)
     }
+
+    /// The address of each repository.
+    ///
+    /// # Errors
+    /// What is wrong with `repository_url`.
+    pub fn repositories(&self, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
+        addresses(&self.repository_url, replicas)
+    }
+}
+
+/// The address of each replica, from a URL with `{ordinal}` for its number.
+fn addresses(pattern: &str, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
+    let url = |partition: Partition| {
+        let url = pattern.replace("{ordinal}", &partition.to_string());
+        let uri = url.parse::<Uri>().ok().filter(|uri| {
+            uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()) && uri.path() == "/"
+        });
+        uri.map(|uri| (partition, uri))
+            .ok_or_else(|| format!("expected http://HOST or http://HOST:PORT, with {{ordinal}} for N, found {url:?}"))
+    };
+    if replicas.get() > 1 && !pattern.contains("{ordinal}") {
+        return Err(format!("expected {{ordinal}} in it, found {pattern:?}"));
+    }
+    replicas.partitions().map(url).collect()
+}
+
+/// The host of a replica.
+fn host(addresses: &BTreeMap<Partition, Uri>, partition: Partition, service: &str) -> anyhow::Result<Authority> {
+    let host = addresses.get(&partition).and_then(Uri::authority);
+    host.cloned()
+        .with_context(|| format!("expected an address of {service}-{partition}, found none"))
 }
 
 /// Runs the gateway until it is asked to stop: then what is in flight is answered.
@@ -91,18 +118,22 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let mut tasks = Tasks::new(&context.shutdown);
     let mut senders = BTreeMap::new();
     for partition in config.replicas.partitions() {
-        let host = config.orders.get(&partition).and_then(Uri::authority);
-        let host = host.with_context(|| format!("expected an address of order-{partition}, found none"))?;
+        let host = host(&config.orders, partition, "order")?;
         let (in_flight, max_in_flight) = (metrics.in_flight(partition), config.settings.max_in_flight.get());
         let (sender, inbox) = Inbox::new(&context.name, partition, in_flight, max_in_flight);
         senders.insert(partition, sender);
-        let courier = Courier::new(inbox, Address::new(host.clone()), metrics.batch_orders.clone());
+        let courier = Courier::new(inbox, Address::new(host), metrics.batch_orders.clone());
         // It ends when nobody can hand in orders: that is when the server has finished, after `shutdown`.
         tasks.spawn("courier", async {
             courier.run().await;
             Ok(())
         });
     }
+    let repositories = config.replicas.partitions().map(|partition| {
+        let host = host(&config.repositories, partition, "repository")?;
+        Ok((partition, host))
+    });
+    let tracking = Tracking::new(repositories.collect::<anyhow::Result<_>>()?);
     let state = State {
         name: context.name.clone(),
         replicas: config.replicas,
@@ -114,7 +145,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         service::http::serve(
             context,
             "gateway: takes orders at POST /submit-order",
-            routes::routes(state),
+            tracking::add_to(routes::routes(state), tracking),
         ),
     );
     tasks.join().await

@@ -214,7 +214,7 @@ impl Config {
 
     /// The same for reading much at once.
     pub(crate) fn replaying_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
-        let mut config = self.consumer(client_id, group);
+        let config = self.consumer(client_id, group);
         // Asks before what it has is taken, and for more: 5 million records in 4 s, in some 10 MiB.
         let read_ahead = [
             ("queued.min.messages", "100000"),
@@ -223,7 +223,22 @@ impl Config {
             // The end of the log shows when a request has waited for more in vain.
             ("fetch.wait.max.ms", "10"),
         ];
-        for (name, value) in read_ahead.into_iter().chain(self.properties.iter()) {
+        self.adjust(config, &read_ahead)
+    }
+
+    /// The same for reading a few records here and there.
+    pub(crate) fn scanning_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
+        let little = [
+            // Some twenty records, or one batch if that is larger: most of what is read is thrown away.
+            ("fetch.message.max.bytes", "8192"),
+            ("fetch.wait.max.ms", "10"),
+        ];
+        self.adjust(self.consumer(client_id, group), &little)
+    }
+
+    /// Sets other values for a kind of client; the properties of the user's stay above them.
+    fn adjust(&self, mut config: ClientConfig, values: &[(&str, &str)]) -> ClientConfig {
+        for (name, value) in values.iter().copied().chain(self.properties.iter()) {
             config.set(name, value);
         }
         config

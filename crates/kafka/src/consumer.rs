@@ -6,6 +6,7 @@
 mod error;
 mod queries;
 mod record;
+mod scan;
 
 use std::fmt::Display;
 use std::ops::Range;

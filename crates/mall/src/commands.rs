@@ -19,6 +19,10 @@ pub(crate) fn gateway(config: &Config) -> ExitCode {
     serve(config, "gateway".to_owned(), async |context| {
         let config = gateway::Config {
             orders: config.gateway.orders(config.replicas).map_err(anyhow::Error::msg)?,
+            repositories: config
+                .gateway
+                .repositories(config.replicas)
+                .map_err(anyhow::Error::msg)?,
             replicas: config.replicas,
             settings: config.gateway.clone(),
         };

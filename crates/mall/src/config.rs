@@ -87,11 +87,10 @@ impl Validate for Config {
             (key, error.to_string())
         });
         let log = self.log.validate().err().map(|error| ("log.filter", error));
-        let gateway = self
-            .gateway
-            .orders(self.replicas)
-            .err()
-            .map(|error| ("gateway.order_url", error));
+        let orders = self.gateway.orders(self.replicas).err();
+        let orders = orders.map(|error| ("gateway.order_url", error));
+        let repositories = self.gateway.repositories(self.replicas).err();
+        let repositories = repositories.map(|error| ("gateway.repository_url", error));
         let grace_period = (self.grace_period < service::MIN_GRACE_PERIOD).then(|| {
             let problem = format!(
                 "expected at least {} s, found {} s: requests in flight have 7 s of it",
@@ -100,7 +99,10 @@ impl Validate for Config {
             );
             ("grace_period", problem)
         });
-        [kafka, log, gateway, grace_period].into_iter().flatten().collect()
+        [kafka, log, orders, repositories, grace_period]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

@@ -162,12 +162,7 @@ impl Reading {
     /// Where to begin: keys are remembered for a time, and the last id is among the last records.
     fn start(&self, partition: i32, found: Watermarks) -> Result<i64, ConsumeError> {
         let oldest = (Timestamp::now() - RETENTION).unix_millis().cast_signed();
-        let first_of_window = match self.consumer.offset_at(partition, oldest) {
-            Ok(offset) => offset.unwrap_or(found.high),
-            // librdkafka's mock keeps no index of times, and little else: all of it is read.
-            Err(error) if error.is_unsupported() => found.low,
-            Err(error) => return Err(error),
-        };
+        let first_of_window = self.consumer.offset_at(partition, oldest)?;
         Ok(first_of_window.min(found.high - TAIL_OFFSETS).max(found.low))
     }
 }

@@ -3,27 +3,32 @@
 //! Topic `shipment` is the repository's position, its record of what it did, and its list of what it could not do, in
 //! one log, written in transactions. `position` decides where to go on, `decision` what becomes of a record, `window`
 //! which ids were shipped before, `batching` when a batch is complete: all pure. `recovery` reads the logs back,
-//! `worker` is the loop around all.
+//! `worker` is the loop around all. Beside that, `routes` answers where an order is, with what `lookup` finds in the logs.
 
 mod batching;
 mod decision;
 mod interruption;
+mod late;
+mod lookup;
 mod metrics;
 mod position;
 mod recovery;
+mod routes;
 mod window;
 mod worker;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Ordinal, Partition};
-use poem::Route;
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 
+use crate::late::LateRecords;
 use crate::metrics::Metrics;
 pub use crate::position::OnLostPosition;
+use crate::routes::Lookups;
 use crate::worker::Worker;
 
 /// What repository-N is.
@@ -83,12 +88,19 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics, Partition::from(config.ordinal));
     let latch = context.readiness.latch("taking over the partition");
     let shutdown = context.shutdown.clone();
-    let worker = Worker::new(config, context.name.clone(), latch, shutdown, metrics)?;
+    let (partition, late) = (Partition::from(config.ordinal), LateRecords::default());
+    let lookups = Lookups::new(&config.kafka, &context.name, partition, late.clone());
+    let worker = Worker::new(config, context.name.clone(), latch, shutdown.clone(), metrics, late)?;
     let mut tasks = Tasks::new(&context.shutdown);
     tasks.spawn_blocking("worker", move || worker.run());
+    let routes = routes::routes(Arc::clone(&lookups));
+    tasks.spawn("lookups", async move {
+        lookups.close_idle(&shutdown).await;
+        Ok(())
+    });
     tasks.spawn(
         "http",
-        service::http::serve(context, "repository: ships the orders of one region", Route::new()),
+        service::http::serve(context, "repository: ships the orders of one region", routes),
     );
     tasks.join().await
 }

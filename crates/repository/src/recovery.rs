@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Settings;
 use crate::decision::{Batch, order_id};
 use crate::interruption::Interruption;
+use crate::late::LateRecords;
 use crate::position::{Found, LastOutcome, Position, Proof};
 use crate::window::DuplicateWindow;
 
@@ -34,10 +35,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A transaction was committed.
-    pub(crate) fn committed(&mut self, batch: &Batch, shipment_end: i64) {
-        let now = Timestamp::now();
-        for decision in &batch.decisions {
+    /// A transaction was committed; its last outcome is before this offset of `shipment`.
+    pub(crate) fn committed(&mut self, batch: &Batch, shipment_end: i64, late: &LateRecords) {
+        let (now, first) = (Timestamp::now(), shipment_end - batch.len() as i64);
+        for (decision, shipment_offset) in batch.decisions.iter().zip(first..) {
+            if let Some(id) = decision.order_id {
+                late.told(id, decision.order_offset, shipment_offset);
+            }
             if let (Some(id), Outcome::Shipped) = (decision.order_id, decision.outcome) {
                 self.window.insert(id, now);
             }
@@ -77,6 +81,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) orders: &'a Consumer,
     pub(crate) shipments: Consumer,
     pub(crate) stop: &'a CancellationToken,
+    pub(crate) late: &'a LateRecords,
 }
 
 impl Recovery<'_> {
@@ -101,12 +106,15 @@ impl Recovery<'_> {
             None => self.start_of_window(shipment)?,
         };
         let (now, mut first, mut outcomes_read) = (Timestamp::now(), None, 0);
-        self.read(from..shipment.high, |done| {
+        self.read(from..shipment.high, |done, offset| {
             outcomes_read += 1;
             last = Some(LastOutcome {
                 order_offset: done.order_offset,
                 order_id: done.order_id,
             });
+            if let Some(id) = done.order_id {
+                self.late.told(id, done.order_offset, offset);
+            }
             if let Some(id) = done.shipped() {
                 first.get_or_insert(id);
                 window.insert(id, now);
@@ -155,15 +163,8 @@ impl Recovery<'_> {
             return Ok((window, None, shipment.low));
         };
         let start = newest.time().min(Timestamp::now()) - span;
-        let looked_up = self
-            .shipments
-            .offset_at(self.partition, start.unix_millis().cast_signed());
-        let from = match looked_up {
-            Ok(from) => from.unwrap_or(shipment.low).max(shipment.low),
-            // Without an index of times the whole log is read.
-            Err(error) if error.is_unsupported() => shipment.low,
-            Err(error) => return Err(error.into()),
-        };
+        let time = start.unix_millis().cast_signed();
+        let from = self.shipments.offset_at(self.partition, time)?.max(shipment.low);
         if from > shipment.low {
             window.forget_before(OrderId::smallest_at(start));
         }
@@ -177,7 +178,7 @@ impl Recovery<'_> {
         loop {
             let from = shipment.low.max(shipment.high - offsets);
             let mut ids = Vec::new();
-            self.read(from..shipment.high, |done| ids.extend(done.shipped()))?;
+            self.read(from..shipment.high, |done, _| ids.extend(done.shipped()))?;
             ids.sort_unstable();
             if !ids.is_empty() || from == shipment.low {
                 return Ok(ids.get(ids.len().saturating_sub(1) / 2).copied());
@@ -186,10 +187,10 @@ impl Recovery<'_> {
         }
     }
 
-    fn read(&self, offsets: Range<i64>, mut visit: impl FnMut(Done)) -> Result<(), ConsumeError> {
+    fn read(&self, offsets: Range<i64>, mut visit: impl FnMut(Done, i64)) -> Result<(), ConsumeError> {
         self.shipments.replay(self.partition, offsets, self.stop, |record| {
             if let Some(done) = Done::from_record(record) {
-                visit(done);
+                visit(done, record.offset());
             }
         })
     }

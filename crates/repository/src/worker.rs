@@ -13,6 +13,7 @@ use crate::Config;
 use crate::batching::{Batching, Next};
 use crate::decision::Batch;
 use crate::interruption::Interruption;
+use crate::late::LateRecords;
 use crate::metrics::Metrics;
 use crate::recovery::{Progress, Recovery};
 
@@ -37,6 +38,7 @@ pub(crate) struct Worker {
     latch: Latch,
     shutdown: CancellationToken,
     metrics: Metrics,
+    late: LateRecords,
     /// When the broker was last asked for the end of the log.
     probed: Instant,
     /// Since when the broker does not serve the partition.
@@ -54,6 +56,7 @@ impl Worker {
         latch: Latch,
         shutdown: CancellationToken,
         metrics: Metrics,
+        late: LateRecords,
     ) -> anyhow::Result<Self> {
         let orders = Consumer::new(&config.kafka, &name, "repository", "order").context("could not make a consumer")?;
         let partition = Partition::from(config.ordinal);
@@ -66,6 +69,7 @@ impl Worker {
             latch,
             shutdown,
             metrics,
+            late,
             probed: now,
             interrupted: None,
             committed: (0, now),
@@ -120,6 +124,7 @@ impl Worker {
             orders: &self.orders,
             shipments,
             stop: &self.shutdown,
+            late: &self.late,
         };
         // What is known is kept until it has been read anew.
         let mut found = recovery.read_back(progress)?;
@@ -156,7 +161,7 @@ impl Worker {
             let begun = Instant::now();
             let shipment_end = self.ship(producer, &batch, packed_at)?;
             let took = begun.elapsed();
-            progress.committed(&batch, shipment_end);
+            progress.committed(&batch, shipment_end, &self.late);
             batching.shipped(took, Instant::now());
             self.metrics.transaction.observe(took.as_secs_f64());
             for decision in &batch.decisions {

@@ -177,6 +177,10 @@ impl Gateway {
                 .into_iter()
                 .map(|(partition, address)| (partition, url(address)))
                 .collect(),
+            repositories: Replicas::THREE
+                .partitions()
+                .map(|partition| (partition, url(nowhere)))
+                .collect(),
             replicas: Replicas::THREE,
             settings: gateway::Settings {
                 max_in_flight: NonZeroU32::new(max_in_flight).expect("more than none"),

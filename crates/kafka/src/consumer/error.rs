@@ -53,19 +53,6 @@ pub enum ConsumeError {
     },
 }
 
-impl ConsumeError {
-    /// Whether the broker does not know how to answer, and never will.
-    pub fn is_unsupported(&self) -> bool {
-        let Self::Kafka { source, .. } = self else {
-            return false;
-        };
-        matches!(
-            source.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion)
-        )
-    }
-}
-
 /// What an error that comes instead of a record means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {

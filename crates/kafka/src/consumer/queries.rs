@@ -63,11 +63,22 @@ impl Consumer {
             .map_or(0, |topic| topic.partitions().len()))
     }
 
-    /// The first offset whose record has this time (Unix milliseconds) or a later one; `None` when all are older.
+    /// The first offset whose record has this time (Unix milliseconds) or a later one; the end of the partition when all
+    /// are older, and its start when the broker keeps no index of times, as librdkafka's mock.
     ///
     /// # Errors
-    /// When the broker does not answer, or keeps no index of times, as librdkafka's mock: [`ConsumeError::is_unsupported`].
-    pub fn offset_at(&self, partition: i32, time: i64) -> Result<Option<i64>, ConsumeError> {
+    /// When the broker does not answer.
+    pub fn offset_at(&self, partition: i32, time: i64) -> Result<i64, ConsumeError> {
+        if let Some(offset) = self.indexed_offset(partition, time)? {
+            return Ok(offset);
+        }
+        let Watermarks { low, high } = self.watermarks(partition)?;
+        // Every record is later than the start of time: a broker that finds none has no index.
+        let indexed = low == high || self.indexed_offset(partition, 0)?.is_some();
+        Ok(if indexed { high } else { low })
+    }
+
+    fn indexed_offset(&self, partition: i32, time: i64) -> Result<Option<i64>, ConsumeError> {
         let action = "look up a time";
         let answer = self
             .list([(partition, Offset::Offset(time))])

@@ -21,6 +21,7 @@ async fn gateway(orders: BTreeMap<Partition, Uri>, tasks: &mut JoinSet<anyhow::R
         .expect("a port");
     let address = listener.local_addr().expect("an address");
     let config = gateway::Config {
+        repositories: orders.clone(), // not asked here
         orders,
         replicas: Replicas::THREE,
         settings: gateway::Settings::default(),

@@ -22,3 +22,4 @@ mod status;
 mod stdout;
 mod support;
 mod topics;
+mod tracking;

@@ -103,6 +103,7 @@ fn expected_arrows(arrows: &[&str], workloads: &[&str]) -> BTreeSet<String> {
         "outside -> gateway:80",
         "outside -> statistics:80",
         "gateway -> order:80",
+        "gateway -> repository:80",
     ];
     let dns = workloads.iter().map(|workload| format!("{workload} -> dns:53"));
     arrows

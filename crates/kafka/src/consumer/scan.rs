@@ -1,0 +1,66 @@
+//! Reads a few records of a partition.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer as _;
+
+use super::{ConsumeError, Consumer, Event};
+use crate::Config;
+
+const POLL: Duration = Duration::from_millis(100);
+
+impl Consumer {
+    /// A consumer for [`Self::scan`]: it asks for little at a time.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn for_scan(
+        config: &Config,
+        client_id: &str,
+        group: &str,
+        topic: &str,
+    ) -> Result<Self, rdkafka::error::KafkaError> {
+        Self::create(
+            config.scanning_consumer(client_id, group),
+            client_id,
+            config.name(topic),
+        )
+    }
+
+    /// Reads a partition from an offset on, until `visit` breaks or everything has been read.
+    ///
+    /// # Errors
+    /// When that is not done at `deadline`, or the position does not exist.
+    pub fn scan(
+        &self,
+        partition: i32,
+        from: i64,
+        deadline: Instant,
+        mut visit: impl FnMut(&super::ConsumedRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ConsumeError> {
+        self.assign([(partition, from)])?;
+        let mut interruption = String::new();
+        loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            match self.poll(rest.min(POLL))? {
+                Event::Record(record) => {
+                    if visit(&record).is_break() {
+                        break;
+                    }
+                }
+                Event::End(_) => break,
+                Event::Interrupted(reason) => interruption = reason,
+                Event::Idle => {}
+            }
+            if rest.is_zero() {
+                return Err(ConsumeError::Stalled {
+                    topic: self.topic.clone(),
+                    partition,
+                    reason: interruption,
+                });
+            }
+        }
+        self.consumer.unassign().map_err(self.error("leave partitions"))
+    }
+}

@@ -1,0 +1,107 @@
+//! Records that are further behind in the log than the time in their ids says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use domain::OrderId;
+use parking_lot::Mutex;
+
+/// The most records that are remembered, 24 bytes each. One is late only when an order was written again.
+const MAX_RECORDS: usize = 10_000;
+
+/// Where the records are whose id is smaller than one before them: an order of unknown outcome was written again, with
+/// the id and the time of the first attempt, and the index of times leads to where that would be. Clones share their state.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LateRecords(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    largest: Option<OrderId>,
+    records: VecDeque<LateRecord>,
+}
+
+/// A late record, and its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LateRecord {
+    order_id: OrderId,
+    pub(crate) order_offset: i64,
+    pub(crate) shipment_offset: i64,
+}
+
+impl LateRecords {
+    /// A record of topic `order` has its outcome. They are told in the order of the log.
+    pub(crate) fn told(&self, order_id: OrderId, order_offset: i64, shipment_offset: i64) {
+        let mut state = self.0.lock();
+        if state.largest.is_none_or(|largest| largest < order_id) {
+            state.largest = Some(order_id);
+            return;
+        }
+        if state.records.len() == MAX_RECORDS {
+            state.records.pop_front();
+        }
+        let record = LateRecord {
+            order_id,
+            order_offset,
+            shipment_offset,
+        };
+        // What a new round reads back may have been told before.
+        if !state.records.contains(&record) {
+            state.records.push_back(record);
+        }
+    }
+
+    /// The late records with an id, in the order of the log.
+    pub(crate) fn find(&self, order_id: OrderId) -> Vec<LateRecord> {
+        let state = self.0.lock();
+        let found = state.records.iter().filter(|record| record.order_id == order_id);
+        found.copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(id: u64) -> OrderId {
+        id.to_string().parse().expect("an id")
+    }
+
+    #[test]
+    fn only_records_behind_a_larger_id_are_remembered() {
+        let late = LateRecords::default();
+        for (offset, number) in [(0, 5), (1, 7), (2, 6), (3, 8), (4, 7)] {
+            late.told(id(number), offset, offset + 10);
+        }
+        let offsets = |number| -> Vec<(i64, i64)> {
+            late.find(id(number))
+                .iter()
+                .map(|record| (record.order_offset, record.shipment_offset))
+                .collect()
+        };
+        assert_eq!(offsets(5), []);
+        assert_eq!(offsets(6), [(2, 12)]);
+        assert_eq!(offsets(7), [(4, 14)]);
+    }
+
+    #[test]
+    fn a_record_that_is_told_twice_is_one() {
+        let late = LateRecords::default();
+        late.told(id(5), 0, 0);
+        for _ in 0..2 {
+            late.told(id(4), 1, 1);
+        }
+        assert_eq!(late.find(id(4)).len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_beyond_the_bound() {
+        let late = LateRecords::default();
+        late.told(id(1_000_000), 0, 0);
+        for number in 0..=MAX_RECORDS as u64 {
+            late.told(id(number), 1, 1);
+        }
+        assert!(late.find(id(0)).is_empty());
+        assert_eq!(late.find(id(1)).len(), 1);
+        assert_eq!(late.find(id(MAX_RECORDS as u64)).len(), 1);
+    }
+}
