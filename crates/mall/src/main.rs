@@ -3,6 +3,7 @@
 mod commands;
 mod config;
 mod healthcheck;
+mod http_get;
 mod relay;
 
 use std::process::ExitCode;
