@@ -1,17 +1,22 @@
 //! The command line: which part of the mall to be.
 
+mod clock;
+mod columns;
 mod commands;
 mod config;
 mod healthcheck;
 mod http_get;
 mod relay;
+mod timeline;
+mod tracking;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use domain::Replicas;
+use domain::{OrderId, Replicas};
 
 use crate::config::Config;
+use crate::tracking::GatewayUrl;
 
 /// A mall on Kafka whose services have an identity. Without a command: all of it, in this process, with a broker of
 /// its own.
@@ -31,8 +36,14 @@ struct Arguments {
 enum Command {
     /// Take orders over HTTP and pass each to the order service of its region.
     Gateway,
-    /// Write the orders of one region to its partition of topic order.
-    Order,
+    /// Write the orders of one region to its partition of topic order. With an ID: print what became of that order.
+    Order {
+        /// The id of an order, to ask the gateway what became of it instead of being the service.
+        id: Option<OrderId>,
+        /// Where the gateway listens that is asked.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", requires = "id")]
+        gateway: GatewayUrl,
+    },
     /// Ship each order of one region exactly once.
     Repository,
     /// Count everything that is in the log.
@@ -91,7 +102,8 @@ fn run_command(command: Option<Command>, config: Config) -> ExitCode {
         Some(Command::Relay { routes }) => relay::run(&config, routes),
         Some(Command::Topics { grow }) => commands::topics(&config, grow),
         Some(Command::Gateway) => commands::gateway(&config),
-        Some(Command::Order) => commands::order(&config),
+        Some(Command::Order { id: Some(id), gateway }) => tracking::run(id, &gateway),
+        Some(Command::Order { id: None, .. }) => commands::order(&config),
         Some(Command::Repository) => commands::repository(&config),
         Some(Command::Statistics) => commands::statistics(&config),
         None => commands::embedded(config),

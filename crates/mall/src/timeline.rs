@@ -1,0 +1,160 @@
+//! The journey of an order as text for people: a line for each step.
+
+use domain::{Accepted, Duplicate, Journey, Outcome, Partition, Shipped, Timestamp};
+
+use crate::clock::{date, elapsed, time_of_day};
+use crate::columns::{align, paragraph, side_by_side};
+
+/// How far the steps are indented, in columns.
+const INDENT: usize = 2;
+const GAP: usize = 3;
+
+/// The journey in lines of at most 80 columns. The day of `now` is not printed.
+pub(crate) fn render(journey: &Journey, now: Timestamp) -> String {
+    let (order, accepted) = (&journey.order, &journey.accepted);
+    let head = [
+        format!("order {}", order.order_id),
+        format!("{} (partition {})", accepted.region, accepted.partition),
+        format!("money {}", order.money),
+        format!("user {}", order.user_id),
+    ];
+    let mut text = side_by_side(head, GAP, 0, INDENT);
+
+    let steps = steps(journey);
+    let mut rows: Vec<Vec<String>> = steps.iter().map(Step::cells).collect();
+    align(&mut rows);
+    let mut day = date(now);
+    for (step, row) in steps.iter().zip(rows) {
+        if let Some(new) = step.time.map(date).filter(|new| *new != day) {
+            text.push_str(&paragraph(&new, INDENT));
+            day = new;
+        }
+        text.push_str(&side_by_side(row, GAP, INDENT, 2 * INDENT));
+    }
+    text.push_str(&remark(journey.shipment.as_ref(), accepted.partition, INDENT));
+    text.push_str(&duplicates(&journey.duplicates));
+    text
+}
+
+/// What happened to an order at one time.
+struct Step<'a> {
+    name: &'static str,
+    time: Option<Timestamp>,
+    /// How the time is printed.
+    clock: String,
+    service: &'a str,
+    /// The record that says so, if there is one.
+    record: String,
+    /// Since the step before it.
+    elapsed: String,
+}
+
+impl Step<'_> {
+    fn cells(&self) -> Vec<String> {
+        [self.name, &self.clock, self.service, &self.record, &self.elapsed]
+            .map(str::to_owned)
+            .into()
+    }
+}
+
+fn steps(journey: &Journey) -> Vec<Step<'_>> {
+    let Journey { order, accepted, .. } = journey;
+    let received = Timestamp::from_unix_millis(order.time.saturating_mul(1000));
+    let mut steps = vec![
+        Step {
+            name: "accepted",
+            time: Some(received),
+            // The gateway's time has no milliseconds. In their place stands what holds for all times.
+            clock: format!("{} UTC", &time_of_day(received)[.."hh:mm:ss".len()]),
+            service: "gateway",
+            record: String::new(),
+            elapsed: String::new(),
+        },
+        Step {
+            name: "written",
+            time: Some(accepted.time),
+            clock: time_of_day(accepted.time),
+            service: &accepted.service,
+            record: order_record(accepted),
+            elapsed: String::new(),
+        },
+    ];
+    let Some(shipped) = &journey.shipment else {
+        return steps;
+    };
+    let mut last = accepted.time;
+    let mut step = |name, time: Option<Timestamp>, record| {
+        steps.push(Step {
+            name,
+            time,
+            clock: time.map(time_of_day).unwrap_or_default(),
+            service: &shipped.service,
+            record,
+            elapsed: time.map(|time| elapsed(last, time)).unwrap_or_default(),
+        });
+        last = time.unwrap_or(last);
+    };
+    if shipped.packed.is_some() {
+        step("packed", shipped.packed, String::new());
+    }
+    step(
+        shipped.outcome.name(),
+        shipped.time,
+        shipment_record(shipped, accepted.partition),
+    );
+    steps
+}
+
+/// What is said below a record: that its order waits, or why it was not shipped.
+fn remark(shipment: Option<&Shipped>, partition: Partition, indent: usize) -> String {
+    match shipment {
+        None => paragraph(&format!("waits to be shipped by repository-{partition}"), indent),
+        Some(Shipped {
+            detail: Some(detail), ..
+        }) => paragraph(detail.as_str(), indent + INDENT),
+        Some(_) => String::new(),
+    }
+}
+
+fn duplicates(duplicates: &[Duplicate]) -> String {
+    if duplicates.is_empty() {
+        return String::new();
+    }
+    let mut text = paragraph(
+        "Further records with this id: attempts to write the order whose outcome was unknown.",
+        INDENT,
+    );
+    let mut rows: Vec<Vec<String>> = duplicates
+        .iter()
+        .map(|Duplicate { accepted, shipment }| {
+            let mut row = vec![order_record(accepted)];
+            if let Some(shipment) = shipment {
+                row.push(shipment.outcome.name().to_owned());
+                row.push(shipment.service.clone());
+                row.push(shipment_record(shipment, accepted.partition));
+            }
+            row
+        })
+        .collect();
+    align(&mut rows);
+    for (row, Duplicate { accepted, shipment }) in rows.into_iter().zip(duplicates) {
+        text.push_str(&side_by_side(row, GAP, INDENT, 2 * INDENT));
+        // That a record was recognised as a duplicate is what its outcome says.
+        let is_duplicate = |shipment: &Shipped| shipment.outcome == Outcome::Duplicate;
+        if !shipment.as_ref().is_some_and(is_duplicate) {
+            text.push_str(&remark(shipment.as_ref(), accepted.partition, 2 * INDENT));
+        }
+    }
+    text
+}
+
+fn order_record(accepted: &Accepted) -> String {
+    format!("order[{}] offset {}", accepted.partition, accepted.offset)
+}
+
+fn shipment_record(shipped: &Shipped, partition: Partition) -> String {
+    format!("shipment[{partition}] offset {}", shipped.offset)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! What became of an order: asks the gateway, and prints the answer as a timeline.
+
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use domain::{Journey, OrderId, Timestamp};
+use serde::Deserialize;
+
+use crate::columns::paragraph;
+use crate::http_get::{self, Reply};
+use crate::timeline;
+
+/// The gateway answers within 2 s, or says that it could not.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// How far the advice below an error is indented, in columns.
+const INDENT: usize = 2;
+/// How much is shown of a reply that is not the gateway's: as much as makes it recognisable.
+const MAX_QUOTED_CHARS: usize = 60;
+
+pub(crate) fn run(order_id: OrderId, gateway: &GatewayUrl) -> ExitCode {
+    // A failed write means that nobody reads it.
+    match find(order_id, gateway) {
+        Ok(journey) => {
+            let _ = write!(std::io::stdout(), "{}", timeline::render(&journey, Timestamp::now()));
+            ExitCode::SUCCESS
+        }
+        Err(Failure { what, next }) => {
+            let (what, next) = (paragraph(&format!("mall: {what}"), 0), paragraph(next, INDENT));
+            let _ = write!(std::io::stderr(), "{what}{next}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why there is no journey, and what to do about it.
+struct Failure {
+    what: String,
+    next: &'static str,
+}
+
+/// The part of an error reply that is for people.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+fn find(order_id: OrderId, gateway: &GatewayUrl) -> Result<Journey, Failure> {
+    let reply = http_get::get(gateway.0.clone(), format!("/orders/{order_id}"), TIMEOUT).map_err(|error| Failure {
+        what: format!("the gateway does not answer at {gateway}: {error:#}"),
+        next: "Is the mall open? `just up` opens it, or `cargo run`; --gateway names another address.",
+    })?;
+    read(order_id, gateway, &reply)
+}
+
+fn read(order_id: OrderId, gateway: &GatewayUrl, Reply { status, body }: &Reply) -> Result<Journey, Failure> {
+    if *status == 200 {
+        let journey = serde_json::from_str::<Journey>(body).ok();
+        if let Some(journey) = journey.filter(|journey| journey.order.order_id == order_id) {
+            return Ok(journey);
+        }
+    } else if let Ok(Problem { detail }) = serde_json::from_str(body) {
+        return Err(match status {
+            404 => Failure {
+                what: format!("there is no order {order_id}: {detail}"),
+                next: "An id is the order_id of an answer to POST /submit-order. A mall that was closed forgets its orders.",
+            },
+            500.. => Failure {
+                what: format!("the gateway could not find out (status {status}): {detail}"),
+                next: "Try again in some seconds; `just status` says what is not ready.",
+            },
+            _ => Failure {
+                what: format!("the gateway refused the request (status {status}): {detail}"),
+                next: "Is this program of the same version as the mall?",
+            },
+        });
+    }
+    let start: String = body.chars().take(MAX_QUOTED_CHARS).collect();
+    Err(Failure {
+        what: format!("expected the journey of order {order_id} from {gateway}, found status {status} and {start:?}"),
+        next: "Is it a gateway of the mall that answers there? --gateway names another address.",
+    })
+}
+
+/// Where a gateway listens. It holds the host and the port of its URL, and displays as the URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GatewayUrl(String);
+
+impl FromStr for GatewayUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error = || format!("expected http://HOST or http://HOST:PORT, found {text:?}");
+        let authority = text.strip_prefix("http://").ok_or_else(error)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = match authority.rsplit_once(':') {
+            // A colon within brackets is one of an IPv6 address.
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| error())?),
+            _ => (authority, 80_u16),
+        };
+        let is_of_host = |char: char| char.is_ascii_alphanumeric() || "-._:[]".contains(char);
+        if host.is_empty() || !host.chars().all(is_of_host) {
+            return Err(error());
+        }
+        Ok(Self(format!("{host}:{port}")))
+    }
+}
+
+impl fmt::Display for GatewayUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "http://{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_a_host_with_or_without_a_port() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://gateway", "gateway:80"),
+            ("http://gateway:8080/", "gateway:8080"),
+            ("http://[::1]", "[::1]:80"),
+            ("http://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert_eq!(url.parse::<GatewayUrl>(), Ok(GatewayUrl(expected.to_owned())));
+        }
+        for url in [
+            "",
+            "gateway:8080",
+            "https://gateway",
+            "http://",
+            "http://:80",
+            "http://gateway:port",
+            "http://gateway:65536",
+            "http://gateway/orders",
+            "http://user@gateway",
+            "http://gate way",
+            "http://gateway\r\nx",
+        ] {
+            let error = url.parse::<GatewayUrl>().expect_err(url);
+            assert!(error.starts_with("expected http://HOST"), "{error}");
+        }
+    }
+}
