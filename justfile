@@ -50,6 +50,12 @@ test:
 order region:
     @.just/order.sh {{ quote(region) }}
 
+# What became of an order: just find ID
+[group('try')]
+[no-exit-message]
+find id:
+    @.just/find.sh {{ quote(id) }}
+
 # Kill a container, as a crash would: just kill order-1
 [group('try')]
 [no-exit-message]

@@ -12,3 +12,8 @@ reply=$(curl -sS -m 10 -w '\nstatus %{http_code}' --data-urlencode "partition=$1
 # Broken between its members on a terminal, as it is elsewhere.
 if [[ -t 1 ]]; then wrap '' ' ' "$(sed 's/,"/, "/g' <<<"${reply%$'\n'*}")"; else printf '%s\n' "${reply%$'\n'*}"; fi
 printf '%s\n' "${reply##*$'\n'}"
+# A 504 names the order too where it is known: whether it is in the log is what the next command tells.
+id=$(sed -nE 's/.*"order_id":"([0-9]+)".*/\1/p' <<<"$reply")
+case ${reply##*$'\n'} in
+  *200 | *504) [[ -z $id ]] || printf 'just find %s\n' "$id" ;;
+esac
