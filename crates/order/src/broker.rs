@@ -141,7 +141,7 @@ impl Reading {
         let (service, seconds, keys_found) = (self.service.as_str(), begun.elapsed().as_secs_f32(), keys.len());
         tracing::info!(
             service,
-            ?last_order_id,
+            last_order_id = last_order_id.map(tracing::field::display),
             records,
             keys_found,
             seconds,

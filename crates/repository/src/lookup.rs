@@ -11,6 +11,10 @@ use crate::late::LateRecords;
 /// Records with larger ids after which no more is expected: ids grow with the log, but others may have put records there.
 const LARGER_IDS: u32 = 16;
 
+/// Outcomes that are read rather than skipped. The end of a transaction has the time at which it was written, so in what
+/// was shipped late the index of times leads to the first one, far before the outcome.
+const NEAR: i64 = 16;
+
 /// Finds orders of one partition. Blocks.
 pub(crate) struct Lookup {
     partition: Partition,
@@ -92,20 +96,27 @@ impl Lookup {
 
     /// The outcome of the record of topic `order` at an offset; `None` when it waits for one.
     fn shipment_of(&self, order_offset: i64, from: i64, deadline: Instant) -> Result<Option<Shipped>, ConsumeError> {
-        let mut found = None;
-        self.shipments.scan(
-            self.partition.id(),
-            from,
-            deadline,
-            |record| match Shipment::from_record(record.value()) {
-                Ok(shipment) if shipment.order_offset >= order_offset => {
-                    let is_its = shipment.order_offset == order_offset;
-                    found = is_its.then(|| Shipped::new(shipment, self.partition, record.offset()));
-                    ControlFlow::Break(())
+        let mut from = from;
+        loop {
+            let (mut found, mut further) = (None, None);
+            self.shipments.scan(self.partition.id(), from, deadline, |record| {
+                let Ok(shipment) = Shipment::from_record(record.value()) else {
+                    return ControlFlow::Continue(());
+                };
+                let missing = order_offset - shipment.order_offset;
+                if (1..=NEAR).contains(&missing) {
+                    return ControlFlow::Continue(());
                 }
-                _ => ControlFlow::Continue(()),
-            },
-        )?;
-        Ok(found)
+                further = (missing > 0).then(|| record.offset() + missing);
+                found = (missing == 0).then(|| Shipped::new(shipment, self.partition, record.offset()));
+                ControlFlow::Break(())
+            })?;
+            // Outcomes are in the order of the log, with the ends of transactions between them, so it is not before that.
+            // An outcome that does not exist yet is not beyond the end either.
+            match further {
+                Some(offset) => from = offset.min(self.shipments.watermarks(self.partition.id())?.high),
+                None => return Ok(found),
+            }
+        }
     }
 }

@@ -55,7 +55,11 @@ async fn alone_it_is_the_whole_mall_within_two_seconds_and_stops_within_two() {
 async fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let mut mall = Child::start(&[], &[("MALL_EMBEDDED__GATEWAY_LISTEN", &address)]);
+    let settings = [
+        ("MALL_EMBEDDED__GATEWAY_LISTEN", address.as_str()),
+        ("MALL_EMBEDDED__STATISTICS_LISTEN", "127.0.0.1:0"),
+    ];
+    let mut mall = Child::start(&[], &settings);
     assert_eq!(mall.ended(Duration::from_secs(10)).await.code(), Some(1));
     let expected = format!(
         "could not listen on {address}: stop the program that has the port, or set MALL_EMBEDDED__GATEWAY_LISTEN"
