@@ -28,4 +28,4 @@ pub use region::Region;
 pub use shipment::{Outcome, Shipment};
 pub use submission::{BatchedSubmission, Receipt, Submission, SubmissionError, SubmissionReply};
 pub use timestamp::Timestamp;
-pub use totals::{Offsets, RegionTotals, Statistics, Totals};
+pub use totals::{LastRecord, Offsets, Position, RegionTotals, Snapshot, SnapshotError, Statistics, Topic, Totals};

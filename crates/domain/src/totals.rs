@@ -1,11 +1,16 @@
 //! What the mall has done so far, counted from the records of topics `order` and `shipment`.
 
+mod counts;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 use serde::Serialize;
 
-use crate::{NotAnOrder, Order, OrderId, Outcome, Partition, Region, Shipment};
+use self::counts::RegionCounts;
+pub use self::counts::{LastRecord, Position, Topic};
+pub use self::snapshot::{Snapshot, SnapshotError};
+use crate::{NotAnOrder, Order, OrderId, Partition, Region};
 
 /// Figures of one region or of all. `orders` and `money` include duplicates; `shipped` does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,7 +32,7 @@ pub struct Totals {
 impl Totals {
     fn add(&mut self, other: &Self) {
         self.orders += other.orders;
-        self.money += other.money;
+        self.money = self.money.saturating_add(other.money);
         self.shipped += other.shipped;
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
@@ -36,29 +41,13 @@ impl Totals {
 }
 
 /// The figures of one region.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegionTotals {
     partition: Partition,
-    region: Region,
-    #[serde(flatten)]
-    totals: Totals,
-    last_order: Option<Order>,
-    #[serde(skip)]
-    position: Position,
+    counts: RegionCounts,
 }
 
-/// Up to where a partition of each topic has been counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Position {
-    /// The offset after the last record of `order`.
-    order: i64,
-    /// The offset after the last record of `shipment`.
-    shipment: i64,
-    /// The offset in `order` after the last record that has an outcome.
-    outcomes: i64,
-}
-
-/// For each partition, the offset after the last record that is in the figures.
+/// An offset for each partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Offsets {
     /// By partition of topic `order`.
@@ -67,7 +56,7 @@ pub struct Offsets {
     pub shipment: Vec<i64>,
 }
 
-/// The figures of all regions, and the exact offsets up to which they count.
+/// The figures of all regions, and the exact offsets from which and up to which they count.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Statistics {
     regions: Vec<RegionTotals>,
@@ -82,17 +71,35 @@ impl Statistics {
     /// The sum over all regions.
     pub fn total(&self) -> Totals {
         let mut total = Totals::default();
-        self.regions.iter().for_each(|region| total.add(&region.totals));
+        self.regions.iter().for_each(|region| total.add(&region.totals()));
         total
     }
 
-    /// The offsets up to which the figures count.
+    /// The offsets up to which the figures count: those of the next records.
     pub fn offsets(&self) -> Offsets {
-        let positions = || self.regions.iter().map(|region| region.position);
+        self.offsets_by(|position| position.next)
+    }
+
+    /// The offsets from which the figures count: 0, unless retention had removed the start of a log.
+    pub fn begins(&self) -> Offsets {
+        self.offsets_by(|position| position.begin)
+    }
+
+    fn offsets_by(&self, offset: impl Fn(Position) -> i64) -> Offsets {
+        let of = |topic| {
+            let regions = self.regions.iter();
+            regions.map(|region| offset(region.counts.position(topic))).collect()
+        };
         Offsets {
-            order: positions().map(|position| position.order).collect(),
-            shipment: positions().map(|position| position.shipment).collect(),
+            order: of(Topic::Order),
+            shipment: of(Topic::Shipment),
         }
+    }
+
+    /// Up to where a partition of a topic has been counted.
+    pub fn position(&self, topic: Topic, partition: Partition) -> Position {
+        let region = self.regions.get(partition.index());
+        region.map(|region| region.counts.position(topic)).unwrap_or_default()
     }
 
     /// Adds the regions of those partitions that it does not have yet.
@@ -101,11 +108,22 @@ impl Statistics {
         self.regions
             .extend(partitions.skip(known).map(|partition| RegionTotals {
                 partition,
-                region: Region::from(partition),
-                totals: Totals::default(),
-                last_order: None,
-                position: Position::default(),
+                counts: RegionCounts::default(),
             }));
+    }
+
+    /// Counts a partition of a topic from this offset, at which its log begins.
+    pub fn begin(&mut self, topic: Topic, partition: Partition, offset: i64) {
+        if let Some(counts) = self.counts(partition) {
+            counts.begin(topic, offset);
+        }
+    }
+
+    /// Goes on with what a snapshot has of a partition of a topic.
+    pub fn restore(&mut self, topic: Topic, partition: Partition, snapshot: &Snapshot) {
+        if let (Some(counts), Some(counted)) = (self.counts(partition), snapshot.region(partition)) {
+            counts.take(topic, counted);
+        }
     }
 
     /// Counts a record of topic `order`. Returns the id of the order, or `None` when the record is before the position:
@@ -117,44 +135,36 @@ impl Statistics {
         &mut self,
         partition: Partition,
         offset: i64,
+        timestamp: Option<i64>,
         value: &[u8],
     ) -> Result<Option<OrderId>, NotAnOrder> {
-        let Some(region) = self.regions.get_mut(partition.index()) else {
-            return Ok(None);
-        };
-        if offset < region.position.order {
-            return Ok(None);
+        match self.counts(partition) {
+            Some(counts) => counts.order.count(offset, timestamp, value),
+            None => Ok(None),
         }
-        region.position.order = offset + 1;
-        region.update_waiting();
-        let order = Order::from_record(value)?;
-        region.totals.orders += 1;
-        region.totals.money += u64::from(order.money.get());
-        let order_id = order.order_id;
-        region.last_order = Some(order);
-        Ok(Some(order_id))
     }
 
     /// Counts a record of topic `shipment`, unless it is before the position. What no repository wrote moves the
     /// position and nothing else.
-    pub fn count_shipment(&mut self, partition: Partition, offset: i64, value: &[u8]) {
-        let Some(region) = self.regions.get_mut(partition.index()) else {
-            return;
-        };
-        if offset < region.position.shipment {
-            return;
+    pub fn count_shipment(&mut self, partition: Partition, offset: i64, timestamp: Option<i64>, value: &[u8]) {
+        if let Some(counts) = self.counts(partition) {
+            counts.shipment.count(offset, timestamp, value);
         }
-        region.position.shipment = offset + 1;
-        let Ok(shipment) = Shipment::from_record(value) else {
-            return;
+    }
+
+    /// There are no more records before this offset. Returns whether that is news.
+    pub fn read_to(&mut self, topic: Topic, partition: Partition, offset: i64) -> bool {
+        let Some(counts) = self.counts(partition) else {
+            return false;
         };
-        match shipment.outcome {
-            Outcome::Shipped => region.totals.shipped += 1,
-            Outcome::Duplicate => region.totals.duplicates += 1,
-            Outcome::Rejected => region.totals.rejected += 1,
-        }
-        region.position.outcomes = region.position.outcomes.max(shipment.order_offset.saturating_add(1));
-        region.update_waiting();
+        let next = &mut counts.position_mut(topic).next;
+        let news = offset > *next;
+        *next = offset.max(*next);
+        news
+    }
+
+    fn counts(&mut self, partition: Partition) -> Option<&mut RegionCounts> {
+        self.regions.get_mut(partition.index()).map(|region| &mut region.counts)
     }
 }
 
@@ -165,14 +175,36 @@ impl RegionTotals {
     }
 
     /// The figures.
-    pub fn totals(&self) -> &Totals {
-        &self.totals
+    pub fn totals(&self) -> Totals {
+        let RegionCounts { order, shipment } = &self.counts;
+        Totals {
+            orders: order.orders,
+            money: order.money,
+            shipped: shipment.shipped,
+            duplicates: shipment.duplicates,
+            rejected: shipment.rejected,
+            waiting: self.counts.waiting(),
+        }
     }
+}
 
-    /// When more of `shipment` has been read than of `order`, nothing waits as far as is known.
-    fn update_waiting(&mut self) {
-        let waiting = self.position.order.saturating_sub(self.position.outcomes);
-        self.totals.waiting = u64::try_from(waiting).unwrap_or(0);
+impl Serialize for RegionTotals {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            partition: Partition,
+            region: Region,
+            #[serde(flatten)]
+            totals: Totals,
+            last_order: Option<&'a Order>,
+        }
+        Answer {
+            partition: self.partition,
+            region: Region::from(self.partition),
+            totals: self.totals(),
+            last_order: self.counts.order.last_order.as_ref(),
+        }
+        .serialize(serializer)
     }
 }
 
@@ -183,11 +215,13 @@ impl Serialize for Statistics {
             regions: &'a [RegionTotals],
             total: Totals,
             offsets: Offsets,
+            begins: Offsets,
         }
         Answer {
             regions: &self.regions,
             total: self.total(),
             offsets: self.offsets(),
+            begins: self.begins(),
         }
         .serialize(serializer)
     }

@@ -26,8 +26,9 @@ impl Cluster {
     /// When librdkafka cannot listen on loopback.
     pub fn start(replicas: Replicas) -> anyhow::Result<Self> {
         let mock = MockCluster::new(1).context("could not start the broker")?;
-        for topic in ["order", "shipment"] {
-            mock.create_topic(topic, i32::from(replicas.get()), 1)
+        let regions = i32::from(replicas.get());
+        for (topic, partitions) in [("order", regions), ("shipment", regions), ("statistics", 1)] {
+            mock.create_topic(topic, partitions, 1)
                 .with_context(|| format!("could not create topic {topic}"))?;
             std::thread::sleep(SETTLE);
         }

@@ -134,14 +134,14 @@ impl Consumer {
             .map_err(self.error("assign partitions"))
     }
 
-    /// Reads these partitions too, from these positions; `None` is the start of the log.
+    /// Reads these partitions too, from these positions.
     ///
     /// # Errors
     /// When the client refuses.
-    pub fn assign_more(&self, positions: impl IntoIterator<Item = (i32, Option<i64>)>) -> Result<(), ConsumeError> {
+    pub fn assign_more(&self, positions: impl IntoIterator<Item = (i32, i64)>) -> Result<(), ConsumeError> {
         let positions = positions
             .into_iter()
-            .map(|(partition, offset)| (partition, offset.map_or(Offset::Beginning, Offset::Offset)));
+            .map(|(partition, offset)| (partition, Offset::Offset(offset)));
         self.list(positions)
             .and_then(|list| self.consumer.incremental_assign(&list))
             .map_err(self.error("assign partitions"))

@@ -1,40 +1,26 @@
-//! Reads one topic from its beginning and counts its records.
+//! Reads one topic, after what a snapshot has of it, and counts its records.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use domain::{NotAnOrder, OrderId, Partition, Region, Replicas};
-use kafka::{ConsumedRecord, Consumer, Event};
+use domain::{NotAnOrder, OrderId, Partition, Region, Snapshot, Topic};
+use kafka::{ConsumedRecord, Consumer, Event, Watermarks};
 use service::Latch;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::Figures;
 use crate::discovery::News;
 use crate::progress::Progress;
+use crate::start::Start;
 
 /// How long a wait may keep from noticing that the service is asked to stop.
 const POLL: Duration = Duration::from_millis(100);
 /// The first record after a quiet time is counted at once, those that come in the time after it together: a request to
 /// the broker for each of them costs more than all else that is done for it.
 const GATHERING: Duration = Duration::from_millis(20);
-
-/// A topic that is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Topic {
-    Order,
-    Shipment,
-}
-
-impl Topic {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Order => "order",
-            Self::Shipment => "shipment",
-        }
-    }
-}
 
 /// Counts one topic. Blocks its thread.
 pub(crate) struct Counter {
@@ -46,8 +32,12 @@ pub(crate) struct Counter {
     pub(crate) figures: Arc<Figures>,
     pub(crate) latch: Latch,
     pub(crate) shutdown: CancellationToken,
-    /// The partitions that are read.
+    /// What was counted before this process.
+    pub(crate) snapshot: Arc<SetOnce<Snapshot>>,
+    /// The partitions that there are.
     pub(crate) partitions: Vec<Partition>,
+    /// Those that are read.
+    pub(crate) assigned: Vec<Partition>,
 }
 
 impl Counter {
@@ -65,7 +55,10 @@ impl Counter {
                     let replay = progress.read(index(record.partition()), record.offset());
                     self.count(&record, replay);
                 }
-                Event::End(partition) => progress.at_end(index(partition)),
+                Event::End(partition) => {
+                    progress.at_end(index(partition));
+                    self.read_to_end(partition);
+                }
                 Event::Idle => {
                     if reading && caught_up {
                         std::thread::sleep(GATHERING);
@@ -93,44 +86,79 @@ impl Counter {
 
     fn hear(&mut self, news: News, progress: &mut Progress) -> anyhow::Result<()> {
         match news {
-            News::Partitions(0) if self.partitions.is_empty() => {
+            News::Partitions(found) if found.is_empty() && self.partitions.is_empty() => {
                 progress.found(0);
                 let topic = self.topic.name();
                 self.latch
                     .hold(&format!("topic {topic} does not exist: run mall topics"));
             }
-            News::Partitions(count) => {
-                let new = progress.found(count);
-                if !new.is_empty() {
-                    let replicas = Replicas::try_from(i64::try_from(count)?).context("too many partitions")?;
-                    self.partitions = replicas.partitions().collect();
-                    self.figures.lock().grow(replicas.partitions());
-                    self.assign(&self.partitions[new])?;
+            News::Partitions(found) => {
+                if !progress.found(found.len()).is_empty() {
+                    self.figures.lock().grow(found.iter().copied());
+                    self.partitions = found;
+                    self.figures.changed.send_replace(());
                 }
             }
-            News::End(index, end) => progress.ends_at(index, end),
-            News::OutOfReach(index) => progress.out_of_reach(index),
+            News::Start(partition, start, bounds) => {
+                let position = self.begin(partition, start, bounds);
+                progress.starts_at(partition.index(), position);
+                progress.ends_at(partition.index(), bounds.high);
+                self.assigned.push(partition);
+                self.assign(&[partition])?;
+            }
+            News::OutOfReach(partition) => progress.out_of_reach(partition.index()),
             // With partitions there is something to show: the figures are good, if not of this moment.
             News::Outage(reason) if self.partitions.is_empty() => self.latch.hold(&reason),
             News::Outage(_) => {}
             News::Renewal => {
                 self.consumer.renew().context("could not make another consumer")?;
-                self.assign(&self.partitions)?;
+                self.assign(&self.assigned)?;
             }
         }
         Ok(())
     }
 
+    /// Begins the figures of a partition. Returns the offset of the next record to count.
+    fn begin(&self, partition: Partition, start: Start, bounds: Watermarks) -> i64 {
+        let position = {
+            let mut figures = self.figures.lock();
+            match (start, self.snapshot.get()) {
+                (Start::AfterSnapshot, Some(snapshot)) => figures.restore(self.topic, partition, snapshot),
+                _ => figures.begin(self.topic, partition, bounds.low),
+            }
+            figures.position(self.topic, partition)
+        };
+        self.figures.changed.send_replace(());
+        if position.begin > 0 {
+            tracing::warn!(
+                service = self.service,
+                topic = self.topic.name(),
+                partition = partition.id(),
+                offset = position.begin,
+                "totals begin at this offset: what was before it had been removed from the log uncounted"
+            );
+        }
+        position.next
+    }
+
     /// Reads these partitions from where the figures stand.
     fn assign(&self, partitions: &[Partition]) -> anyhow::Result<()> {
-        let offsets = self.figures.lock().offsets();
-        let offsets = match self.topic {
-            Topic::Order => offsets.order,
-            Topic::Shipment => offsets.shipment,
-        };
-        let position = |partition: &Partition| offsets.get(partition.index()).copied().filter(|offset| *offset > 0);
-        let positions = partitions.iter().map(|partition| (partition.id(), position(partition)));
+        let figures = self.figures.lock();
+        let position = |partition: &Partition| (partition.id(), figures.position(self.topic, *partition).next);
+        let positions: Vec<_> = partitions.iter().map(position).collect();
+        drop(figures);
         Ok(self.consumer.assign_more(positions)?)
+    }
+
+    /// All of a partition has been read. Its last offset may be the end of a transaction, which is no record: it must not
+    /// look uncounted when retention has removed it.
+    fn read_to_end(&self, partition: i32) {
+        let end = self.consumer.position(partition);
+        if let (Some(end), Some(partition)) = (end, self.partitions.get(index(partition)))
+            && self.figures.lock().read_to(self.topic, *partition, end)
+        {
+            self.figures.changed.send_replace(());
+        }
     }
 
     /// Counts one record. One line is logged for each order that comes in; those that were in the log already when the
@@ -139,11 +167,11 @@ impl Counter {
         let Some(partition) = self.partitions.get(index(record.partition())).copied() else {
             return;
         };
-        let (value, offset) = (record.value(), record.offset());
+        let (value, offset, timestamp) = (record.value(), record.offset(), record.timestamp());
         match self.topic {
-            Topic::Shipment => self.figures.lock().count_shipment(partition, offset, value),
+            Topic::Shipment => self.figures.lock().count_shipment(partition, offset, timestamp, value),
             Topic::Order => {
-                let counted = self.figures.lock().count_order(partition, offset, value);
+                let counted = self.figures.lock().count_order(partition, offset, timestamp, value);
                 self.log_order(partition, offset, replay, counted);
             }
         }

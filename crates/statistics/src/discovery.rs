@@ -1,31 +1,40 @@
-//! Asks the broker which partitions a topic has and where they end.
+//! Asks the broker which partitions a topic has, and where each of them is to be read from.
 //!
-//! With a client and a thread of its own: a question about a partition without a leader takes five seconds, in which
-//! the records of the others are counted.
+//! With a client and a thread of its own: a question about a partition whose leader is away takes seconds, in which the
+//! records of the others are counted.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kafka::Consumer;
+use domain::{LastRecord, Partition, Replicas, Snapshot, Topic};
+use kafka::{ConsumeError, Consumer, Watermarks};
 use tokio::runtime::Handle;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
+
+use crate::start::{self, Check, Start};
 
 /// How often the cluster is asked for new partitions: they are counted within 15 s.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// The same while the topic does not exist, the broker does not answer, or it is not known where a partition ends.
+/// The same while the topic does not exist, the broker does not answer, or there are partitions that are not read yet.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the leader of a partition may take to say where it begins and ends. Others wait meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for one that did not answer before.
+const MORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the broker has said.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// The topic has this many partitions.
-    Partitions(usize),
-    /// This partition ends at this offset.
-    End(usize, i64),
+    /// The partitions of the topic.
+    Partitions(Vec<Partition>),
+    /// Where this partition is to be read from, and what it holds.
+    Start(Partition, Start, Watermarks),
     /// This partition has no leader that answers.
-    OutOfReach(usize),
+    OutOfReach(Partition),
     /// There is no answer, for this reason.
     Outage(String),
     /// There has been none for so long that clients are replaced.
@@ -34,38 +43,50 @@ pub(crate) enum News {
 
 /// Asks about one topic. Blocks its thread.
 pub(crate) struct Discovery {
-    consumer: Consumer,
-    news: Sender<News>,
-    shutdown: CancellationToken,
+    pub(crate) topic: Topic,
+    /// The name of this service in its log.
+    pub(crate) service: String,
+    pub(crate) consumer: Consumer,
+    pub(crate) news: Sender<News>,
+    pub(crate) shutdown: CancellationToken,
+    /// What was counted before this process: the positions in it are proved before they are used.
+    pub(crate) snapshot: Arc<SetOnce<Snapshot>>,
+    pub(crate) pending: Pending,
+}
+
+/// The partitions that are not read yet.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// How many partitions are known.
     known: usize,
-    /// Partitions of which it is not known where they end, and whether that was asked before.
-    ends: VecDeque<(usize, bool)>,
+    /// Those whose leader has not failed to answer come first.
+    queue: VecDeque<(Partition, bool)>,
 }
 
 impl Discovery {
-    pub(crate) fn new(consumer: Consumer, news: Sender<News>, shutdown: CancellationToken) -> Self {
-        Self {
-            consumer,
-            news,
-            shutdown,
-            known: 0,
-            ends: VecDeque::new(),
-        }
-    }
-
     /// Asks until it is told to stop.
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        // Asked before the snapshot is there, so that the client is connected by then. Why there is no answer is said by
+        // the loop.
+        if self.leaders()?.is_some() {
+            let _ = self.consumer.wait_for_broker();
+        }
+        let snapshot = Arc::clone(&self.snapshot);
+        let found = self.shutdown.run_until_cancelled(snapshot.wait());
+        let Some(snapshot) = Handle::current().block_on(found) else {
+            return Ok(());
+        };
         while !self.shutdown.is_cancelled() {
-            let answered = self.partitions();
-            if answered {
-                self.next_end();
+            let leaders = self.leaders()?;
+            if let Some(leaders) = &leaders {
+                self.next_start(leaders, snapshot)?;
             } else if self.consumer.needs_renewal() {
                 self.consumer.renew().context("could not make another consumer")?;
                 self.tell(News::Renewal);
             }
-            let pause = match self.ends.front() {
+            let pause = match self.pending.queue.front() {
                 Some((_, false)) => Duration::ZERO,
-                None if answered && self.known > 0 => INTERVAL,
+                None if leaders.is_some() && self.pending.known > 0 => INTERVAL,
                 _ => FIRST_INTERVAL,
             };
             let stop = tokio::time::timeout(pause, self.shutdown.cancelled());
@@ -75,41 +96,157 @@ impl Discovery {
         Ok(())
     }
 
-    /// Asks for the partitions. Returns whether there was an answer.
-    fn partitions(&mut self) -> bool {
-        match self.consumer.partitions() {
-            Ok(count) => {
-                self.ends.extend((self.known..count).map(|index| (index, false)));
-                self.known = self.known.max(count);
-                self.tell(News::Partitions(count));
-                true
+    /// Asks for the partitions. Returns their leaders, if there was an answer.
+    fn leaders(&mut self) -> anyhow::Result<Option<Vec<Option<i32>>>> {
+        match self.consumer.leaders() {
+            Ok(leaders) => {
+                let partitions: Vec<Partition> = match leaders.len() {
+                    0 => Vec::new(),
+                    count => Replicas::try_from(i64::try_from(count)?)
+                        .context("too many partitions")?
+                        .partitions()
+                        .collect(),
+                };
+                self.pending.found(&partitions);
+                self.tell(News::Partitions(partitions));
+                Ok(Some(leaders))
             }
             Err(error) => {
                 self.tell(News::Outage(self.consumer.outage(&error)));
-                false
+                Ok(None)
             }
         }
     }
 
-    /// Asks one partition where it ends. One that does not answer is asked again after the others.
-    fn next_end(&mut self) {
-        let Some((index, _)) = self.ends.pop_front() else {
-            return;
+    /// Finds out where one partition is to be read from. Those whose leader does not answer are asked again after the
+    /// others.
+    fn next_start(&mut self, leaders: &[Option<i32>], snapshot: &Snapshot) -> anyhow::Result<()> {
+        let Some((partition, failed)) = self.pending.queue.pop_front() else {
+            return Ok(());
         };
-        let end = i32::try_from(index)
-            .ok()
-            .and_then(|id| self.consumer.watermarks(id).ok());
-        match end {
-            Some(watermarks) => self.tell(News::End(index, watermarks.high)),
+        let patience = if failed { MORE_PATIENCE } else { PATIENCE };
+        let leader = |partition: Partition| leaders.get(partition.index()).copied().flatten();
+        let start = match leader(partition) {
+            Some(_) => self.start(partition, patience, snapshot)?,
+            None => None,
+        };
+        match start {
+            Some((start, bounds)) => self.tell(News::Start(partition, start, bounds)),
             None => {
-                self.tell(News::OutOfReach(index));
-                self.ends.push_back((index, true));
+                let same = |other: Partition| leader(other) == leader(partition);
+                for partition in self.pending.failed(partition, same) {
+                    self.tell(News::OutOfReach(partition));
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Where a partition is to be read from; `None` when its leader does not say what it holds.
+    ///
+    /// # Errors
+    /// When its records are damaged.
+    fn start(
+        &self,
+        partition: Partition,
+        patience: Duration,
+        snapshot: &Snapshot,
+    ) -> anyhow::Result<Option<(Start, Watermarks)>> {
+        let Ok(bounds) = self.consumer.watermarks_within(partition.id(), patience) else {
+            return Ok(None);
+        };
+        let start = match start::check(snapshot.position(self.topic, partition), bounds) {
+            Ok(Check::Decided(start)) => Ok(start),
+            Ok(Check::Compare(expected)) => match self.record_at(partition, expected.offset) {
+                Ok(found) => start::compare(expected, found),
+                Err(error @ ConsumeError::Damaged { .. }) => return Err(error.into()),
+                Err(_) => return Ok(None),
+            },
+            Err(discard) => Err(discard),
+        };
+        let start = start.unwrap_or_else(|reason| {
+            tracing::warn!(
+                service = self.service,
+                topic = self.topic.name(),
+                partition = partition.id(),
+                %reason,
+                "the snapshot is discarded: counting from the start of the log"
+            );
+            Start::AtBeginning
+        });
+        Ok(Some((start, bounds)))
+    }
+
+    /// The record at an offset, or the one after it where there is none.
+    fn record_at(&self, partition: Partition, offset: i64) -> Result<Option<LastRecord>, ConsumeError> {
+        let mut found = None;
+        self.consumer
+            .replay(partition.id(), offset..offset + 1, &self.shutdown, |record| {
+                found = Some(LastRecord::new(
+                    self.topic,
+                    record.offset(),
+                    record.timestamp(),
+                    record.value(),
+                ));
+            })?;
+        Ok(found)
     }
 
     /// An error means that the counter has ended: then this ends too.
     fn tell(&self, news: News) {
         let _ = self.news.send(news);
+    }
+}
+
+impl Pending {
+    /// The topic has these partitions.
+    fn found(&mut self, partitions: &[Partition]) {
+        let new = partitions.iter().skip(self.known);
+        // Before those that have failed to answer.
+        new.rev()
+            .for_each(|partition| self.queue.push_front((*partition, false)));
+        self.known = self.known.max(partitions.len());
+    }
+
+    /// A partition that was taken from the queue has no leader that answers: then `same` others need not be asked now.
+    /// Returns all of them.
+    fn failed(&mut self, partition: Partition, same: impl Fn(Partition) -> bool) -> Vec<Partition> {
+        let queue = std::mem::take(&mut self.queue);
+        let (late, rest): (VecDeque<_>, VecDeque<_>) =
+            queue.into_iter().partition(|(other, failed)| !*failed && same(*other));
+        let failed: Vec<Partition> = [partition]
+            .into_iter()
+            .chain(late.into_iter().map(|(other, _)| other))
+            .collect();
+        self.queue = rest;
+        self.queue.extend(failed.iter().map(|partition| (*partition, true)));
+        failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_does_not_answer_is_waited_for_once_before_the_others_have_their_turn() {
+        let partitions: Vec<Partition> = Replicas::try_from(6).expect("six").partitions().collect();
+        let of = |numbers: &[usize]| numbers.iter().map(|number| partitions[*number]).collect::<Vec<_>>();
+        let mut pending = Pending::default();
+        pending.found(&partitions[..5]);
+        // Partitions 0, 2 and 4 have the same leader.
+        let same = |partition: Partition| partition.index() % 2 == 0;
+        let (first, _) = pending.queue.pop_front().expect("five");
+        assert_eq!(pending.failed(first, same), of(&[0, 2, 4]));
+        pending.found(&partitions);
+        let left: Vec<_> = pending.queue.iter().map(|(partition, _)| *partition).collect();
+        assert_eq!(left, of(&[5, 1, 3, 0, 2, 4]));
+        let (new, failed) = pending.queue.pop_front().expect("a new one");
+        assert_eq!((new, failed), (partitions[5], false));
+        // Those that have failed are asked one by one.
+        pending.queue.drain(..2);
+        let (again, failed) = pending.queue.pop_front().expect("three");
+        assert!(failed);
+        assert_eq!(pending.failed(again, same), of(&[0]));
     }
 }

@@ -38,7 +38,7 @@ impl Collector for FiguresCollector {
             .lock()
             .regions()
             .iter()
-            .map(|region| (region.partition().into(), *region.totals()))
+            .map(|region| (region.partition().into(), region.totals()))
             .collect();
         let figures: [(Figure, &str); 3] = [
             (

@@ -42,6 +42,11 @@ impl Progress {
         known..self.partitions.len()
     }
 
+    /// A partition is read from this offset on: what is before it has been counted, or is gone.
+    pub(crate) fn starts_at(&mut self, index: usize, next: i64) {
+        self.update(index, |partition| partition.next = next);
+    }
+
     /// A partition ends at this offset.
     pub(crate) fn ends_at(&mut self, index: usize, end: i64) {
         self.update(index, |partition| {
@@ -129,6 +134,20 @@ mod tests {
         assert!(progress.is_caught_up());
         assert!(!progress.read(0, 2), "this record is new");
         assert_eq!(progress.replayed(), 3);
+    }
+
+    #[test]
+    fn what_was_counted_before_the_start_is_not_waited_for() {
+        let mut progress = three_partitions();
+        progress.ends_at(0, 0);
+        progress.starts_at(1, 5);
+        progress.ends_at(1, 5);
+        progress.starts_at(2, 5);
+        progress.ends_at(2, 6);
+        assert!(!progress.is_caught_up());
+        assert!(progress.read(2, 5));
+        assert!(progress.is_caught_up());
+        assert_eq!(progress.replayed(), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a consumer asks the broker beside records. Every question is bounded by five seconds.
 
+use std::time::Duration;
+
 use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -25,6 +27,8 @@ pub struct Committed {
     pub decided: bool,
 }
 
+/// The cluster tells its id with the first metadata: this is only waited for when there is none.
+const CLUSTER_ID_TIMEOUT: Duration = Duration::from_secs(1);
 /// The metadata that goes with a committed decision.
 const DECISION: &str = "decided by an operator";
 
@@ -44,23 +48,52 @@ impl Consumer {
     /// # Errors
     /// When the broker does not answer, or has no such partition.
     pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ConsumeError> {
-        let answer = self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
+        self.watermarks_within(partition, ASK_TIMEOUT)
+    }
+
+    /// The same with less patience than five seconds.
+    ///
+    /// # Errors
+    /// As [`Self::watermarks`].
+    pub fn watermarks_within(&self, partition: i32, timeout: Duration) -> Result<Watermarks, ConsumeError> {
+        let timeout = timeout.min(ASK_TIMEOUT);
+        let answer = self.consumer.fetch_watermarks(&self.topic, partition, timeout);
         let (low, high) = self.answered("ask for the offsets", answer)?;
         Ok(Watermarks { low, high })
     }
 
-    /// How many partitions the topic has; 0 when it does not exist.
+    /// The leader of each partition of the topic, where it has one; none at all when the topic does not exist.
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub fn partitions(&self) -> Result<usize, ConsumeError> {
+    pub fn leaders(&self) -> Result<Vec<Option<i32>>, ConsumeError> {
         let answer = self.consumer.fetch_metadata(Some(&self.topic), ASK_TIMEOUT);
         let metadata = self.answered("ask for the partitions", answer)?;
-        Ok(metadata
-            .topics()
-            .iter()
-            .find(|topic| topic.name() == self.topic)
-            .map_or(0, |topic| topic.partitions().len()))
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let partitions = topic.map_or(&[][..], |topic| topic.partitions());
+        let mut leaders = vec![None; partitions.len()];
+        for partition in partitions {
+            let index = usize::try_from(partition.id()).ok();
+            if let Some(leader) = index.and_then(|index| leaders.get_mut(index)) {
+                *leader = Some(partition.leader()).filter(|leader| *leader >= 0);
+            }
+        }
+        Ok(leaders)
+    }
+
+    /// The id of the cluster, if it has told one. A question, when nothing else has been asked before.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.consumer.client().fetch_cluster_id(CLUSTER_ID_TIMEOUT)
+    }
+
+    /// The offset after all of a partition that has been polled: its records, and the ends of transactions, which are
+    /// none. `None` before the first of them. Asks nobody.
+    pub fn position(&self, partition: i32) -> Option<i64> {
+        let positions = self.consumer.position().ok()?;
+        match positions.find_partition(&self.topic, partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
     }
 
     /// The first offset whose record has this time (Unix milliseconds) or a later one; the end of the partition when all
