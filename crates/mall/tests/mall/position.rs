@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use domain::{OrderId, Outcome, Shipment, Timestamp};
 use kafka::{Producer, Record};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 
-use crate::support::{Child, NewRecord, PATIENCE, append, create_topics, eventually, order_ids, real_kafka, shipments};
+use crate::support::{
+    Child, NewRecord, PATIENCE, append, create_topics, eventually, order_ids, real_kafka, recreate, shipments,
+};
 
 /// The region under test.
 const NUMBER: u16 = 1;
@@ -45,26 +44,6 @@ async fn shipped(kafka: &kafka::Config) -> Vec<String> {
     shipments.into_iter().filter_map(id).map(|id| id.to_string()).collect()
 }
 
-/// Deletes topic `order` and creates it again, as an operator might by mistake.
-async fn recreate_order(kafka: &kafka::Config) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", &kafka.bootstrap_servers)
-        .create()
-        .expect("a client");
-    let topic = kafka.name("order");
-    let deleted = admin
-        .delete_topics(&[&topic], &AdminOptions::new())
-        .await
-        .expect("an answer");
-    deleted.into_iter().for_each(|deleted| drop(deleted.expect("deleted")));
-    eventually("the topic is gone", async || {
-        let metadata = admin.inner().fetch_metadata(None, PATIENCE).expect("an answer");
-        !metadata.topics().iter().any(|found| found.name() == topic)
-    })
-    .await;
-    create_topics(kafka, 3).await;
-}
-
 /// A broker on which orders 1 to 5 were shipped, and topic `order` was then recreated with orders 11 to 20.
 async fn kafka_with_recreated_order() -> kafka::Config {
     let kafka = real_kafka();
@@ -75,7 +54,7 @@ async fn kafka_with_recreated_order() -> kafka::Config {
     first.signal("TERM");
     first.ended(PATIENCE).await;
 
-    recreate_order(&kafka).await;
+    recreate(&kafka, "order").await;
     order(&kafka, 11..21).await;
     kafka
 }

@@ -1,7 +1,9 @@
 //! A stage for the tests: a broker, a mall or processes on it, a client, and a look into the log.
 
+mod admin;
 mod child;
 mod client;
+mod counting;
 mod load;
 mod log;
 mod stage;
@@ -9,8 +11,10 @@ mod written;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use admin::{delete_records, recreate};
 pub(crate) use child::Child;
 pub(crate) use client::{Client, Reply, read_status, send_raw};
+pub(crate) use counting::{Counting, fold, order, ship, snapshots, write};
 pub(crate) use load::Load;
 pub(crate) use log::{NewRecord, append, order_ids, read, shipments};
 pub(crate) use stage::{Broker, Stage, config, create_topics, kafka_at, needed, partition, real_kafka};

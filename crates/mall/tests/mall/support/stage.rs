@@ -176,17 +176,17 @@ impl Drop for Stage {
 
 /// Creates the topics of a mall on a real broker.
 pub(crate) async fn create_topics(kafka: &kafka::Config, partitions: usize) {
-    let topic = |name| Topic {
+    let topic = |name, partitions, cleanup| Topic {
         name,
         partitions,
-        cleanup: Cleanup::Delete,
+        cleanup,
     };
-    topics::ensure(
-        kafka,
-        &topics::Config::default(),
-        &[topic("order"), topic("shipment")],
-        Growth::Refused,
-    )
-    .await
-    .expect("topics");
+    let topics = [
+        topic("order", partitions, Cleanup::Delete),
+        topic("shipment", partitions, Cleanup::Delete),
+        topic("statistics", 1, Cleanup::Compact),
+    ];
+    topics::ensure(kafka, &topics::Config::default(), &topics, Growth::Refused)
+        .await
+        .expect("topics");
 }
