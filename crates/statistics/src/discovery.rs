@@ -77,15 +77,15 @@ impl Discovery {
             return Ok(());
         };
         while !self.shutdown.is_cancelled() {
-            let leaders = self.leaders()?;
+            let (leaders, mut started) = (self.leaders()?, false);
             if let Some(leaders) = &leaders {
-                self.next_start(leaders, snapshot)?;
+                started = self.next_start(leaders, snapshot)?;
             } else if self.consumer.needs_renewal() {
                 self.consumer.renew().context("could not make another consumer")?;
                 self.tell(News::Renewal);
             }
             let pause = match self.pending.queue.front() {
-                Some((_, false)) => Duration::ZERO,
+                Some((_, failed)) if started || !failed => Duration::ZERO,
                 None if leaders.is_some() && self.pending.known > 0 => INTERVAL,
                 _ => FIRST_INTERVAL,
             };
@@ -118,11 +118,11 @@ impl Discovery {
         }
     }
 
-    /// Finds out where one partition is to be read from. Those whose leader does not answer are asked again after the
-    /// others.
-    fn next_start(&mut self, leaders: &[Option<i32>], snapshot: &Snapshot) -> anyhow::Result<()> {
+    /// Finds out where one partition is to be read from; those whose leader does not answer are asked again after the
+    /// others. Returns whether it was found out.
+    fn next_start(&mut self, leaders: &[Option<i32>], snapshot: &Snapshot) -> anyhow::Result<bool> {
         let Some((partition, failed)) = self.pending.queue.pop_front() else {
-            return Ok(());
+            return Ok(false);
         };
         let patience = if failed { MORE_PATIENCE } else { PATIENCE };
         let leader = |partition: Partition| leaders.get(partition.index()).copied().flatten();
@@ -130,16 +130,15 @@ impl Discovery {
             Some(_) => self.start(partition, patience, snapshot)?,
             None => None,
         };
-        match start {
-            Some((start, bounds)) => self.tell(News::Start(partition, start, bounds)),
-            None => {
-                let same = |other: Partition| leader(other) == leader(partition);
-                for partition in self.pending.failed(partition, same) {
-                    self.tell(News::OutOfReach(partition));
-                }
-            }
+        if let Some((start, bounds)) = start {
+            self.tell(News::Start(partition, start, bounds));
+            return Ok(true);
         }
-        Ok(())
+        let same = |other: Partition| leader(other) == leader(partition);
+        for partition in self.pending.failed(partition, same) {
+            self.tell(News::OutOfReach(partition));
+        }
+        Ok(false)
     }
 
     /// Where a partition is to be read from; `None` when its leader does not say what it holds.
@@ -235,7 +234,7 @@ mod tests {
         let mut pending = Pending::default();
         pending.found(&partitions[..5]);
         // Partitions 0, 2 and 4 have the same leader.
-        let same = |partition: Partition| partition.index() % 2 == 0;
+        let same = |partition: Partition| partition.index().is_multiple_of(2);
         let (first, _) = pending.queue.pop_front().expect("five");
         assert_eq!(pending.failed(first, same), of(&[0, 2, 4]));
         pending.found(&partitions);

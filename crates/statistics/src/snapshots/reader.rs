@@ -13,8 +13,10 @@ use super::{PARTITION, TOPIC};
 
 /// How many offsets at the end of the topic are searched for the last snapshot: it should be the very last record.
 const TAIL_OFFSETS: i64 = 64;
-/// How long a broker may answer without serving the topic. It may be on its way: one that has just started leads nothing.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the topic may be missing: a broker that has just started knows none of its topics.
+const MISSING_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the topic may not be served. A cluster needs less to elect another leader.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -37,12 +39,14 @@ pub(super) struct Found {
 /// Why there is no snapshot yet.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
+    #[error(transparent)]
+    Outage(ConsumeError),
     #[error("topic {TOPIC} does not exist: run mall topics")]
     NoTopic,
     #[error("topic {TOPIC} has no leader")]
     NoLeader,
     #[error(transparent)]
-    Consume(#[from] ConsumeError),
+    NotServed(#[from] ConsumeError),
 }
 
 impl Reader {
@@ -57,16 +61,22 @@ impl Reader {
                 Ok(snapshot) => return Ok(Some(self.done(snapshot, true))),
                 Err(error) => error,
             };
-            if self.consumer.is_disconnected() {
-                answered = None;
-                self.latch.hold(&self.consumer.outage(&error));
-                if self.consumer.needs_renewal() {
-                    self.consumer.renew().context("could not make another consumer")?;
+            match error {
+                Unreadable::Outage(error) => {
+                    answered = None;
+                    self.latch.hold(&self.consumer.outage(&error));
+                    if self.consumer.needs_renewal() {
+                        self.consumer.renew().context("could not make another consumer")?;
+                    }
                 }
-            } else if answered.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                return Ok(Some(self.without_snapshot(&error)));
-            } else {
-                self.latch.hold(&error.to_string());
+                error => {
+                    let missing = matches!(error, Unreadable::NoTopic);
+                    let patience = if missing { MISSING_PATIENCE } else { PATIENCE };
+                    if answered.get_or_insert_with(Instant::now).elapsed() > patience {
+                        return Ok(Some(self.without_snapshot(&error)));
+                    }
+                    self.latch.hold(&error.to_string());
+                }
             }
             let stop = tokio::time::timeout(PAUSE, self.shutdown.cancelled());
             // An error means that there was no stop.
@@ -100,7 +110,7 @@ impl Reader {
 
     /// The last snapshot that is valid, or an empty one.
     fn snapshot(&self) -> Result<Snapshot, Unreadable> {
-        match self.consumer.leaders()?.first() {
+        match self.consumer.leaders().map_err(Unreadable::Outage)?.first() {
             None => return Err(Unreadable::NoTopic),
             Some(None) => return Err(Unreadable::NoLeader),
             Some(Some(_)) => self.consumer.wait_for_broker()?,
