@@ -21,10 +21,10 @@ use crate::start::{self, Check, Start};
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The same while the topic does not exist, the broker does not answer, or there are partitions that are not read yet.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
-/// How long the leader of a partition may take to say where it begins and ends. Others wait meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The same for one that did not answer before.
-const MORE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the leader of a partition may take to say where it begins and ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The same while partitions of other leaders wait.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the broker has said.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,8 +124,16 @@ impl Discovery {
         let Some((partition, failed)) = self.pending.queue.pop_front() else {
             return Ok(false);
         };
-        let patience = if failed { MORE_PATIENCE } else { PATIENCE };
         let leader = |partition: Partition| leaders.get(partition.index()).copied().flatten();
+        let waits = |(other, failed): &(Partition, bool)| {
+            let other = leader(*other);
+            !*failed && other.is_some() && other != leader(partition)
+        };
+        let patience = if !failed && self.pending.queue.iter().any(waits) {
+            SHORT_PATIENCE
+        } else {
+            PATIENCE
+        };
         let start = match leader(partition) {
             Some(_) => self.start(partition, patience, snapshot)?,
             None => None,

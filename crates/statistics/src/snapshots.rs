@@ -41,7 +41,7 @@ impl Snapshots {
         let changes = self.figures.changed.subscribe();
         let client_id = format!("{}-snapshots", self.service);
         let consumer =
-            Consumer::for_replay(&self.kafka, &client_id, TOPIC, TOPIC).context("could not make a consumer")?;
+            Consumer::for_replay(&self.kafka, &client_id, "statistics", TOPIC).context("could not make a consumer")?;
         let reader = Reader {
             service: self.service.clone(),
             consumer,
