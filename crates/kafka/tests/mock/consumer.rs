@@ -90,3 +90,23 @@ async fn a_replay_that_is_asked_to_stop_does_not_read_on() {
     assert!(matches!(outcome, Err(ConsumeError::Stopped { .. })), "{outcome:?}");
     assert_eq!(visited, 1);
 }
+
+#[tokio::test]
+async fn partitions_without_a_leader_and_topics_that_do_not_exist_are_told() {
+    let (broker, config) = broker();
+    broker.create_topic("three", 3, 1).expect("a topic");
+    broker
+        .partition_leader("three", 1, None)
+        .expect("the leader is taken away");
+    let ask = move |topic| {
+        let consumer = Consumer::new(&config, "test", "test", topic).expect("a consumer");
+        let leaders = consumer.leaders().expect("an answer");
+        (leaders, consumer.cluster_id())
+    };
+    let (leaders, missing) = spawn_blocking(move || (ask("three"), ask("missing")))
+        .await
+        .expect("no panic");
+    assert_eq!(leaders.0, [Some(1), None, Some(1)]);
+    assert_eq!(missing.0, []);
+    assert!(leaders.1.is_some() && leaders.1 == missing.1, "{leaders:?} {missing:?}");
+}
