@@ -18,6 +18,8 @@ use crate::start::Start;
 
 /// How long a wait may keep from noticing that the service is asked to stop.
 const POLL: Duration = Duration::from_millis(100);
+/// The same while what was there at the start is looked for: what the broker has said of each partition waits so long.
+const START_POLL: Duration = Duration::from_millis(20);
 /// The first record after a quiet time is counted at once, those that come in the time after it together: a request to
 /// the broker for each of them costs more than all else that is done for it.
 const GATHERING: Duration = Duration::from_millis(20);
@@ -49,7 +51,12 @@ impl Counter {
             while let Ok(news) = self.news.try_recv() {
                 self.hear(news, &mut progress)?;
             }
-            match self.consumer.poll(if reading { Duration::ZERO } else { POLL })? {
+            let timeout = match (reading, caught_up || self.partitions.is_empty()) {
+                (true, _) => Duration::ZERO,
+                (false, true) => POLL,
+                (false, false) => START_POLL,
+            };
+            match self.consumer.poll(timeout)? {
                 Event::Record(record) => {
                     (reading, interruption) = (true, None);
                     let replay = progress.read(index(record.partition()), record.offset());
