@@ -73,7 +73,6 @@ impl Broker {
             .check(self.partition())
             .await
             .map_err(anyhow::Error::msg)?;
-        let _ = tokio::time::timeout(PREDECESSOR, shutdown.cancelled()).await;
         let client_id = format!("{}-tail", self.name);
         let reading = Reading {
             consumer: Consumer::for_replay(&self.kafka, &client_id, "order", "order")
@@ -114,10 +113,9 @@ struct Reading {
 impl Reading {
     /// Blocks.
     fn read(self) -> anyhow::Result<Tail> {
-        let begun = Instant::now();
         let partition = Partition::from(self.ordinal).id();
-        self.consumer.wait_for_broker()?;
-        let found = self.consumer.watermarks(partition)?;
+        let found = self.settled_watermarks(partition)?;
+        let begun = Instant::now();
         let (mut last_order_id, mut keys) = (None, Keys::new(self.idempotency_keys));
         let (now, mut records, mut forgotten) = (Timestamp::now(), 0_u64, 0_u64);
         self.consumer.replay(
@@ -157,6 +155,18 @@ impl Reading {
             );
         }
         Ok(Tail { last_order_id, keys })
+    }
+
+    /// What the partition holds when everything is in it that a predecessor has sent.
+    fn settled_watermarks(&self, partition: i32) -> Result<Watermarks, ConsumeError> {
+        self.consumer.wait_for_broker()?;
+        let found = self.consumer.watermarks(partition)?;
+        // Where nothing was ever written, nobody has had an answer: a mall that is opened for the first time is not held up.
+        if found.high == 0 {
+            return Ok(found);
+        }
+        std::thread::sleep(PREDECESSOR);
+        self.consumer.watermarks(partition)
     }
 
     /// Where to begin: keys are remembered for a time, and the last id is among the last records.

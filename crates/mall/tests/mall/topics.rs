@@ -168,7 +168,7 @@ async fn kcat_and_lag_displays_see_what_the_contract_says() {
         String::from_utf8(output.stdout).expect("text")
     };
     let time = order_id.parse::<domain::OrderId>().expect("an id").time().unix_millis();
-    let headers = "idempotency-key=key-1,traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = "idempotency-key=key-1,idempotency-drawn=none,traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     assert_eq!(kcat("order", "%k %T %h"), format!("{order_id} {time} {headers}"));
     assert!(kcat("order", "%s").starts_with(&format!(r#"{{"money":5,"order_id":"{order_id}","time":"#)));
     let shipment = kcat("shipment", "%k %T %s");
