@@ -105,23 +105,23 @@ pub(crate) fn embedded(config: Config) -> ExitCode {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "for the person who typed cargo run")]
+/// For the person who typed `cargo run`.
 fn greet(mall: &Mall, cluster: &Cluster) {
     let address = |instance| {
         mall.address(instance)
             .map_or_else(String::new, |address| address.to_string())
     };
     let gateway = address(Instance::Gateway);
-    println!(
+    telemetry::print(&format!(
         "\nThe mall is open. Ctrl-C closes it; nothing is kept.\n\n  \
          gateway     http://{gateway}\n  \
          statistics  http://{}/api/statistics\n  \
          kafka       {} (a mock broker in this process)\n\n\
          Order something, from another terminal:\n\n  \
-         curl -d partition=1 http://{gateway}/submit-order\n",
+         curl -d partition=1 http://{gateway}/submit-order\n\n",
         address(Instance::Statistics),
         cluster.config().bootstrap_servers,
-    );
+    ));
 }
 
 /// Runs a service that is a replica with a number.

@@ -92,6 +92,12 @@ pub fn init(config: &Config) {
     }
 }
 
+/// Prints text for people between the lines of the log. Like these it waits for nobody: printing to a stdout that is not
+/// read would stop the whole process.
+pub fn print(text: &str) {
+    LogWriter::print(text);
+}
+
 #[expect(clippy::print_stderr, reason = "there is no log")]
 fn start_writing() {
     if let Err(error) = buffer::start() {

@@ -54,6 +54,13 @@ pub(super) fn start() -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct LogWriter;
 
+impl LogWriter {
+    /// Adds text that is no line of the log.
+    pub(super) fn print(text: &str) {
+        LOG.push(text.as_bytes());
+    }
+}
+
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         LOG.push(line);
