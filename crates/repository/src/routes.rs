@@ -33,7 +33,7 @@ pub(crate) struct Lookups {
     name: String,
     partition: Partition,
     late: LateRecords,
-    at_once: Semaphore,
+    at_once: Arc<Semaphore>,
     waiting: Semaphore,
     /// Those that nobody uses at the moment, and since when.
     idle: Mutex<Vec<(Lookup, Instant)>>,
@@ -65,7 +65,7 @@ impl Lookups {
             name: name.to_owned(),
             partition,
             late,
-            at_once: Semaphore::new(AT_ONCE),
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Semaphore::new(MAX_WAITING),
             idle: Mutex::default(),
             used: Notify::new(),
@@ -76,12 +76,15 @@ impl Lookups {
         let deadline = Instant::now() + DEADLINE;
         let too_many = |_| Problem::unavailable("too many orders are looked for: ask again");
         let _waiting = self.waiting.try_acquire().map_err(too_many)?;
-        // The semaphore is never closed.
-        let Ok(_permit) = self.at_once.acquire().await else {
-            return Ok(None);
-        };
+        let stopping = |_| Problem::unavailable("stopping");
+        let permit = Arc::clone(&self.at_once).acquire_owned().await.map_err(stopping)?;
         let lookups = Arc::clone(&self);
-        let found = spawn_blocking(move || lookups.find_now(id, deadline)).await;
+        // The thread keeps the permit: it may be busy for longer than the question is waited for.
+        let search = move || {
+            let _permit = permit;
+            lookups.find_now(id, deadline)
+        };
+        let found = spawn_blocking(search).await;
         let error = |reason: String| Problem::unavailable(format!("order {id} could not be looked for: {reason}"));
         found
             .map_err(|panicked| error(panicked.to_string()))?
