@@ -41,9 +41,7 @@ impl RecordHeaders {
 
     /// Those that are there, by name.
     pub fn into_pairs(self) -> Vec<(&'static str, String)> {
-        let key = self
-            .idempotency_key
-            .map(|key| (IDEMPOTENCY_KEY, key.as_str().to_owned()));
+        let key = self.idempotency_key.map(|key| (IDEMPOTENCY_KEY, String::from(key)));
         let drawn = self
             .idempotency_drawn
             .map(|drawn| (IDEMPOTENCY_DRAWN, drawn.to_string()));

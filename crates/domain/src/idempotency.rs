@@ -48,6 +48,12 @@ impl TryFrom<String> for IdempotencyKey {
     }
 }
 
+impl From<IdempotencyKey> for String {
+    fn from(key: IdempotencyKey) -> Self {
+        key.0
+    }
+}
+
 /// Which fields of a submission the gateway drew at random, because its client left them open. Two submissions are the
 /// same request when the client left the same fields open and said the same in the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -91,18 +91,16 @@ impl Shipped {
 impl Journey {
     /// The journey of an order with these records, in the order of the log; `None` without any. The record that was
     /// shipped is the order, the others are its duplicates.
-    pub fn new(records: Vec<(Order, Accepted, Option<Shipped>)>) -> Option<Self> {
-        let is_shipped = |shipment: &Option<Shipped>| {
+    pub fn new(mut records: Vec<(Order, Accepted, Option<Shipped>)>) -> Option<Self> {
+        let is_shipped = |(_, _, shipment): &(Order, Accepted, Option<Shipped>)| {
             shipment
                 .as_ref()
                 .is_some_and(|shipped| shipped.outcome == Outcome::Shipped)
         };
-        let first = records
-            .iter()
-            .position(|(_, _, shipment)| is_shipped(shipment))
-            .unwrap_or(0);
-        let mut records = records;
-        let (order, accepted, shipment) = (first < records.len()).then(|| records.remove(first))?;
+        if records.is_empty() {
+            return None;
+        }
+        let (order, accepted, shipment) = records.remove(records.iter().position(is_shipped).unwrap_or(0));
         let duplicate = |(_, accepted, shipment)| Duplicate { accepted, shipment };
         Some(Self {
             order,

@@ -74,7 +74,7 @@ impl Broker {
             .await
             .map_err(anyhow::Error::msg)?;
         let client_id = format!("{}-tail", self.name);
-        let reading = Reading {
+        let reader = TailReader {
             consumer: Consumer::for_replay(&self.kafka, &client_id, "order", "order")
                 .context("could not make a consumer")?,
             service: self.name.clone(),
@@ -82,7 +82,7 @@ impl Broker {
             idempotency_keys: self.idempotency_keys,
             stop: shutdown.clone(),
         };
-        spawn_blocking(move || reading.read()).await?
+        spawn_blocking(move || reader.read()).await?
     }
 
     /// Holds the latch while the partition cannot be written to, until the service is asked to stop.
@@ -102,7 +102,7 @@ impl Broker {
 }
 
 /// Reads the end of a partition.
-struct Reading {
+struct TailReader {
     consumer: Consumer,
     service: String,
     ordinal: Ordinal,
@@ -110,7 +110,7 @@ struct Reading {
     stop: CancellationToken,
 }
 
-impl Reading {
+impl TailReader {
     /// Blocks.
     fn read(self) -> anyhow::Result<Tail> {
         let partition = Partition::from(self.ordinal).id();

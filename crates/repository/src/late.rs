@@ -29,8 +29,8 @@ pub(crate) struct LateRecord {
 }
 
 impl LateRecords {
-    /// A record of topic `order` has its outcome. They are told in the order of the log.
-    pub(crate) fn told(&self, order_id: OrderId, order_offset: i64, shipment_offset: i64) {
+    /// A record of topic `order` has its outcome. Records are observed in the order of the log.
+    pub(crate) fn observe(&self, order_id: OrderId, order_offset: i64, shipment_offset: i64) {
         let mut state = self.0.lock();
         if state.largest.is_none_or(|largest| largest < order_id) {
             state.largest = Some(order_id);
@@ -44,7 +44,7 @@ impl LateRecords {
             order_offset,
             shipment_offset,
         };
-        // What a new round reads back may have been told before.
+        // What a new round reads back may have been observed before.
         if !state.records.contains(&record) {
             state.records.push_back(record);
         }
@@ -70,7 +70,7 @@ mod tests {
     fn only_records_behind_a_larger_id_are_remembered() {
         let late = LateRecords::default();
         for (offset, number) in [(0, 5), (1, 7), (2, 6), (3, 8), (4, 7)] {
-            late.told(id(number), offset, offset + 10);
+            late.observe(id(number), offset, offset + 10);
         }
         let offsets = |number| -> Vec<(i64, i64)> {
             late.find(id(number))
@@ -84,11 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_told_twice_is_one() {
+    fn a_record_that_is_observed_twice_is_one() {
         let late = LateRecords::default();
-        late.told(id(5), 0, 0);
+        late.observe(id(5), 0, 0);
         for _ in 0..2 {
-            late.told(id(4), 1, 1);
+            late.observe(id(4), 1, 1);
         }
         assert_eq!(late.find(id(4)).len(), 1);
     }
@@ -96,9 +96,9 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten_beyond_the_bound() {
         let late = LateRecords::default();
-        late.told(id(1_000_000), 0, 0);
+        late.observe(id(1_000_000), 0, 0);
         for number in 0..=MAX_RECORDS as u64 {
-            late.told(id(number), 1, 1);
+            late.observe(id(number), 1, 1);
         }
         assert!(late.find(id(0)).is_empty());
         assert_eq!(late.find(id(1)).len(), 1);

@@ -40,7 +40,7 @@ impl Progress {
         let (now, first) = (Timestamp::now(), shipment_end - batch.len() as i64);
         for (decision, shipment_offset) in batch.decisions.iter().zip(first..) {
             if let Some(id) = decision.order_id {
-                late.told(id, decision.order_offset, shipment_offset);
+                late.observe(id, decision.order_offset, shipment_offset);
             }
             if let (Some(id), Outcome::Shipped) = (decision.order_id, decision.outcome) {
                 self.window.insert(id, now);
@@ -113,7 +113,7 @@ impl Recovery<'_> {
                 order_id: done.order_id,
             });
             if let Some(id) = done.order_id {
-                self.late.told(id, done.order_offset, offset);
+                self.late.observe(id, done.order_offset, offset);
             }
             if let Some(id) = done.shipped() {
                 first.get_or_insert(id);

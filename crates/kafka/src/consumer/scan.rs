@@ -1,26 +1,20 @@
 //! Reads a few records of a partition.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
 
-use super::{ConsumeError, Consumer, Event};
+use super::{ConsumeError, ConsumedRecord, Consumer, Event, POLL};
 use crate::Config;
-
-const POLL: Duration = Duration::from_millis(100);
 
 impl Consumer {
     /// A consumer for [`Self::scan`]: it asks for little at a time.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn for_scan(
-        config: &Config,
-        client_id: &str,
-        group: &str,
-        topic: &str,
-    ) -> Result<Self, rdkafka::error::KafkaError> {
+    pub fn for_scan(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
         Self::create(
             config.scanning_consumer(client_id, group),
             client_id,
@@ -37,7 +31,7 @@ impl Consumer {
         partition: i32,
         from: i64,
         deadline: Instant,
-        mut visit: impl FnMut(&super::ConsumedRecord<'_>) -> ControlFlow<()>,
+        mut visit: impl FnMut(&ConsumedRecord<'_>) -> ControlFlow<()>,
     ) -> Result<(), ConsumeError> {
         self.assign([(partition, from)])?;
         let mut interruption = String::new();

@@ -5,9 +5,7 @@ use std::time::Duration;
 use domain::{OrderId, Outcome, Shipment, Timestamp};
 use kafka::{Producer, Record};
 
-use crate::support::{
-    Child, NewRecord, PATIENCE, append, create_topics, eventually, order_ids, real_kafka, recreate, shipments,
-};
+use crate::support::{Child, PATIENCE, create_topics, eventually, order, order_ids, real_kafka, recreate, shipments};
 
 /// The region under test.
 const NUMBER: u16 = 1;
@@ -16,26 +14,6 @@ fn repository(kafka: &kafka::Config, settings: &[(&str, &str)]) -> Child {
     let mut all = vec![("MALL_ORDINAL", "1")];
     all.extend(settings);
     Child::service("repository", kafka, &all)
-}
-
-/// Writes an order for each of these ids.
-async fn order(kafka: &kafka::Config, ids: std::ops::Range<u64>) {
-    let orders: Vec<(String, String)> = ids
-        .map(|id| {
-            (
-                id.to_string(),
-                format!(r#"{{"money":1,"order_id":"{id}","time":1,"user_id":"1"}}"#),
-            )
-        })
-        .collect();
-    let records: Vec<NewRecord<'_>> = orders
-        .iter()
-        .map(|(id, value)| NewRecord {
-            key: Some(id),
-            value: value.as_bytes(),
-        })
-        .collect();
-    append(kafka, NUMBER, &records).await;
 }
 
 async fn shipped(kafka: &kafka::Config) -> Vec<String> {
@@ -48,14 +26,14 @@ async fn shipped(kafka: &kafka::Config) -> Vec<String> {
 async fn kafka_with_recreated_order() -> kafka::Config {
     let kafka = real_kafka();
     create_topics(&kafka, 3).await;
-    order(&kafka, 1..6).await;
+    order(&kafka, NUMBER, 1..6).await;
     let mut first = repository(&kafka, &[]);
     eventually("five orders are shipped", async || shipped(&kafka).await.len() == 5).await;
     first.signal("TERM");
     first.ended(PATIENCE).await;
 
     recreate(&kafka, "order").await;
-    order(&kafka, 11..21).await;
+    order(&kafka, NUMBER, 11..21).await;
     kafka
 }
 
@@ -83,7 +61,7 @@ async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
     decided.signal("KILL");
     decided.ended(PATIENCE).await;
     // The position is that of the last outcome, though an older one has a larger offset.
-    order(&kafka, 21..23).await;
+    order(&kafka, NUMBER, 21..23).await;
     let proved = repository(&kafka, &[]);
     proved.ready("repository-1").await;
     eventually("the rest is shipped", async || shipped(&kafka).await.len() == 17).await;
@@ -100,7 +78,7 @@ async fn what_was_decided_about_a_lost_position_is_not_decided_again() {
     decided.signal("KILL");
     decided.ended(PATIENCE).await;
     // This order came after the decision: it is not skipped by another one.
-    order(&kafka, 21..22).await;
+    order(&kafka, NUMBER, 21..22).await;
     let _again = repository(&kafka, &latest);
     eventually("the order after the decision is shipped", async || {
         shipped(&kafka).await[5..] == ["21"]
@@ -173,8 +151,8 @@ async fn a_start_reads_back_the_window_and_not_the_log() {
     assert_eq!(line["outcomes_read"], IN_WINDOW, "{line}");
 
     // An order of the window is recognised, an older one is not shipped again.
-    order(&kafka, fresh..fresh + 1).await;
-    order(&kafka, old..old + 1).await;
+    order(&kafka, NUMBER, fresh..fresh + 1).await;
+    order(&kafka, NUMBER, old..old + 1).await;
     for (outcome, id) in [("order not shipped again", fresh), ("record rejected", old)] {
         eventually(outcome, async || {
             let printed = repository.printed();

@@ -85,8 +85,8 @@ impl Reader {
         Ok(None)
     }
 
-    /// Nothing waits for a topic that is not served. Is there a snapshot all the same, it may be better than what this
-    /// process can count: it is not replaced.
+    /// Counting does not wait any longer for a topic that is not served. If there is a snapshot in it, that may have more
+    /// than this process can count: it is not replaced.
     fn without_snapshot(&self, error: &Unreadable) -> Found {
         let missing = matches!(error, Unreadable::NoTopic);
         let consequence = if missing {
