@@ -66,7 +66,13 @@ impl Readiness {
         if latches.is_empty() {
             return Err("starting".to_owned());
         }
-        let reasons: Vec<String> = latches.iter().filter_map(|state| state.reason()).collect();
+        let mut reasons: Vec<String> = Vec::new();
+        for reason in latches.iter().filter_map(|state| state.reason()) {
+            // In an outage each client has the same one.
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
         if reasons.is_empty() {
             Ok(())
         } else {
@@ -138,6 +144,9 @@ mod tests {
             (readiness.check(), broker.reason()),
             (Err("broker lost".to_owned()), Some("broker lost".to_owned()))
         );
+        topic.hold("broker lost");
+        assert_eq!(readiness.check(), Err("broker lost".to_owned()), "said once");
+        topic.release();
         broker.release();
         shutdown.cancel();
         assert_eq!(readiness.check(), Err("stopping".to_owned()));

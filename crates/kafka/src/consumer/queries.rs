@@ -1,6 +1,6 @@
 //! What a consumer asks the broker beside records. Every question is bounded by five seconds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -29,6 +29,8 @@ pub struct Committed {
 
 /// The cluster tells its id with the first metadata: this is only waited for when there is none.
 const CLUSTER_ID_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the errors of connections are heard: they wait in a queue, and lines of librdkafka's log among them.
+const HEARING: Duration = Duration::from_millis(20);
 /// The metadata that goes with a committed decision.
 const DECISION: &str = "decided by an operator";
 
@@ -37,10 +39,27 @@ impl Consumer {
     fn answered<T>(&self, action: &'static str, answer: Result<T, KafkaError>) -> Result<T, ConsumeError> {
         let outage = |error: &KafkaError| error.rdkafka_error_code().map(meaning) == Some(Meaning::Outage);
         match &answer {
-            Err(error) if outage(error) => self.connection.down(&error.to_string()),
+            Err(error) if outage(error) => {
+                self.hear_errors();
+                self.connection.down(&error.to_string());
+            }
             _ => self.connection.up(),
         }
         answer.map_err(self.error(action))
+    }
+
+    /// Hears why connections failed, which a question does not tell. The next poll would; but who only asks never polls.
+    fn hear_errors(&self) {
+        let Ok(assigned) = self.consumer.assignment() else {
+            return;
+        };
+        // With partitions assigned there would be records among them.
+        if assigned.count() == 0 {
+            let end = Instant::now() + HEARING;
+            while Instant::now() < end {
+                drop(self.consumer.poll(end.saturating_duration_since(Instant::now())));
+            }
+        }
     }
 
     /// Asks the broker for the offsets that a partition holds.
