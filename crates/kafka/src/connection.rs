@@ -56,7 +56,7 @@ impl Connection {
 
     /// A broker has answered.
     pub(crate) fn up(&self) {
-        if self.0.down.swap(false, Ordering::Relaxed) {
+        if self.is_down() && self.0.down.swap(false, Ordering::Relaxed) {
             let mut outage = self.0.outage.lock();
             let seconds = outage.since.take().map(|since| since.elapsed().as_secs());
             outage.ended = Some(Instant::now());

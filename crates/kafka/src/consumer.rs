@@ -6,17 +6,16 @@
 mod error;
 mod queries;
 mod record;
+mod replay;
 mod scan;
 
 use std::fmt::Display;
-use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use tokio_util::sync::CancellationToken;
 
 pub use self::error::ConsumeError;
 use self::error::{Meaning, meaning};
@@ -27,8 +26,6 @@ use crate::connection::{Connection, wait_for_broker};
 
 /// A question to the broker.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// A replay in which nothing comes for this long has failed.
-const REPLAY_PATIENCE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Reads partitions of one topic.
@@ -180,47 +177,6 @@ impl Consumer {
                 "kafka does not serve topic {topic:?}: {code}"
             ))),
         }
-    }
-
-    /// Reads a part of a partition. Its last offsets need not be records: transactions end in offsets of their own.
-    ///
-    /// # Errors
-    /// When nothing comes for a while, the position does not exist, or `stop` is cancelled.
-    pub fn replay(
-        &self,
-        partition: i32,
-        offsets: Range<i64>,
-        stop: &CancellationToken,
-        mut visit: impl FnMut(&ConsumedRecord<'_>),
-    ) -> Result<(), ConsumeError> {
-        self.assign([(partition, offsets.start)])?;
-        let topic = || self.topic.clone();
-        let (mut last, mut interruption) = (Instant::now(), String::new());
-        let mut next = offsets.start;
-        // While others write there is always more, and the end of the partition may never be seen.
-        while next < offsets.end {
-            if stop.is_cancelled() {
-                return Err(ConsumeError::Stopped { topic: topic() });
-            }
-            match self.poll(POLL)? {
-                Event::Record(record) => {
-                    visit(&record);
-                    next = record.offset() + 1;
-                    last = Instant::now();
-                }
-                Event::End(_) => break,
-                Event::Interrupted(reason) => interruption = reason,
-                Event::Idle if last.elapsed() > REPLAY_PATIENCE => {
-                    return Err(ConsumeError::Stalled {
-                        topic: topic(),
-                        partition,
-                        reason: interruption,
-                    });
-                }
-                Event::Idle => {}
-            }
-        }
-        self.consumer.unassign().map_err(self.error("leave partitions"))
     }
 
     /// Whether the client has lost all brokers since the last answer.

@@ -110,32 +110,32 @@ struct TailReader {
     stop: CancellationToken,
 }
 
+/// What has been read of it.
+struct Found {
+    ordinal: Ordinal,
+    last_order_id: Option<OrderId>,
+    keys: Keys,
+    /// When reading began.
+    now: Timestamp,
+    /// How many records were read.
+    records: u64,
+    /// How many keys had to be forgotten for younger ones.
+    forgotten: u64,
+}
+
 impl TailReader {
     /// Blocks.
     fn read(self) -> anyhow::Result<Tail> {
-        let partition = Partition::from(self.ordinal).id();
-        let found = self.settled_watermarks(partition)?;
         let begun = Instant::now();
-        let (mut last_order_id, mut keys) = (None, Keys::new(self.idempotency_keys));
-        let (now, mut records, mut forgotten) = (Timestamp::now(), 0_u64, 0_u64);
-        self.consumer.replay(
-            partition,
-            self.start(partition, found)?..found.high,
-            &self.stop,
-            |record| {
-                records += 1;
-                let id = record.key().and_then(|key| key.parse::<OrderId>().ok());
-                // Others may have put records there by hand; ids of other replicas say nothing about this one's.
-                let Some(id) = id.filter(|id| id.ordinal() == self.ordinal) else {
-                    return;
-                };
-                last_order_id = last_order_id.max(Some(id));
-                keys.expire(id.time().min(now));
-                if let Some((key, drawn, order)) = keyed_order(record) {
-                    forgotten += u64::from(keys.recover(&key, drawn, &order, record.offset()));
-                }
-            },
-        )?;
+        let mut found = Found::new(self.ordinal, self.idempotency_keys);
+        self.read_into(&mut found)?;
+        let Found {
+            last_order_id,
+            keys,
+            records,
+            forgotten,
+            ..
+        } = found;
         let (service, seconds, keys_found) = (self.service.as_str(), begun.elapsed().as_secs_f32(), keys.len());
         tracing::info!(
             service,
@@ -157,16 +157,23 @@ impl TailReader {
         Ok(Tail { last_order_id, keys })
     }
 
-    /// What the partition holds when everything is in it that a predecessor has sent.
-    fn settled_watermarks(&self, partition: i32) -> Result<Watermarks, ConsumeError> {
+    /// Reads what is there, and then what a predecessor had on its way.
+    fn read_into(&self, found: &mut Found) -> Result<(), ConsumeError> {
+        let partition = Partition::from(self.ordinal).id();
         self.consumer.wait_for_broker()?;
-        let found = self.consumer.watermarks(partition)?;
+        let answered = Instant::now();
+        let bounds = self.consumer.watermarks(partition)?;
         // Where nothing was ever written, nobody has had an answer: a mall that is opened for the first time is not held up.
-        if found.high == 0 {
-            return Ok(found);
+        if bounds.high == 0 {
+            return Ok(());
         }
-        std::thread::sleep(PREDECESSOR);
-        self.consumer.watermarks(partition)
+        let mut read = |offsets| {
+            self.consumer
+                .replay(partition, offsets, &self.stop, |record| found.add(record))
+        };
+        read(self.start(partition, bounds)?..bounds.high)?;
+        std::thread::sleep(PREDECESSOR.saturating_sub(answered.elapsed()));
+        read(bounds.high..self.consumer.watermarks(partition)?.high)
     }
 
     /// Where to begin: keys are remembered for a time, and the last id is among the last records.
@@ -177,9 +184,43 @@ impl TailReader {
     }
 }
 
+impl Found {
+    fn new(ordinal: Ordinal, idempotency_keys: usize) -> Self {
+        Self {
+            ordinal,
+            last_order_id: None,
+            keys: Keys::new(idempotency_keys),
+            now: Timestamp::now(),
+            records: 0,
+            forgotten: 0,
+        }
+    }
+
+    fn add(&mut self, record: &ConsumedRecord<'_>) {
+        self.records += 1;
+        let id = record.key().and_then(|key| key.parse::<OrderId>().ok());
+        // Others may have put records there by hand; ids of other replicas say nothing about this one's.
+        let Some(id) = id.filter(|id| id.ordinal() == self.ordinal) else {
+            return;
+        };
+        self.last_order_id = self.last_order_id.max(Some(id));
+        self.keys.expire(id.time().min(self.now));
+        if let Some((key, drawn, order)) = keyed_order(record) {
+            self.forgotten += u64::from(self.keys.recover(&key, drawn, &order, record.offset()));
+        }
+    }
+}
+
 /// The key of a record of this version, what was drawn for it, and its order.
 fn keyed_order(record: &ConsumedRecord<'_>) -> Option<(IdempotencyKey, Drawn, Order)> {
-    let key = record.header(IDEMPOTENCY_KEY)?.to_owned().try_into().ok()?;
-    let drawn = record.header(IDEMPOTENCY_DRAWN)?.parse().ok()?;
+    let (mut key, mut drawn) = (None, None);
+    for (name, value) in record.headers() {
+        match name {
+            IDEMPOTENCY_KEY => key = Some(value),
+            IDEMPOTENCY_DRAWN => drawn = Some(value),
+            _ => {}
+        }
+    }
+    let (key, drawn) = (key?.to_owned().try_into().ok()?, drawn?.parse().ok()?);
     Some((key, drawn, Order::from_record(record.value()).ok()?))
 }

@@ -98,7 +98,7 @@ impl Keys {
 
     /// What is known of the key of a submission.
     pub(crate) fn look_up(&self, key: &IdempotencyKey, drawn: Drawn, submission: &Submission) -> Known {
-        let Some(entry) = self.number(key).map(|number| self.entry(number)) else {
+        let Some(entry) = self.number(self.hash(key), key).map(|number| self.entry(number)) else {
             return Known::New;
         };
         if !entry.is_of(drawn, submission) {
@@ -123,13 +123,24 @@ impl Keys {
         order: &Order,
         state: State,
     ) -> Result<(), Full> {
+        self.insert_with_hash(self.hash(key), key, drawn, order, state)
+    }
+
+    fn insert_with_hash(
+        &mut self,
+        hash: u64,
+        key: &IdempotencyKey,
+        drawn: Drawn,
+        order: &Order,
+        state: State,
+    ) -> Result<(), Full> {
         if self.entries.len() >= self.capacity {
             return Err(Full);
         }
         let key = key.as_str();
         let number = self.first + self.entries.len() as u64;
         self.entries.push_back(Entry {
-            text: format!("{key}{}", order.user_id).into(),
+            text: [key, order.user_id.as_str()].concat().into(),
             key_length: u8::try_from(key.len()).expect("at most 64"),
             drawn,
             money: order.money,
@@ -139,31 +150,37 @@ impl Keys {
         });
         let (entries, first, hasher) = (&self.entries, self.first, &self.hasher);
         let rehash = |number: &u64| hasher.hash_one(entries[position(first, *number)].key());
-        self.index.insert_unique(hasher.hash_one(key), number, rehash);
+        self.index.insert_unique(hash, number, rehash);
         Ok(())
     }
 
     /// Says what became of the order of a key.
     pub(crate) fn settle(&mut self, key: &IdempotencyKey, state: State) {
-        let Some(number) = self.number(key) else {
+        let hash = self.hash(key);
+        let Some(number) = self.number(hash, key) else {
             return;
         };
         self.entries[position(self.first, number)].state = state;
         if state == State::NotWritten {
-            self.forget(number);
+            self.forget(hash, number);
         }
     }
 
     /// Remembers a key that was found in the log. The last record with a key is the one that was answered: the ones
     /// before it had an unknown outcome, or their time was over. Returns whether another key had to be forgotten.
     pub(crate) fn recover(&mut self, key: &IdempotencyKey, drawn: Drawn, order: &Order, offset: i64) -> bool {
-        self.settle(key, State::NotWritten);
+        // Made once for all that follows: at a start this is done for each record of ten minutes.
+        let hash = self.hash(key);
+        if let Some(number) = self.number(hash, key) {
+            self.entries[position(self.first, number)].state = State::NotWritten;
+            self.forget(hash, number);
+        }
         let full = self.entries.len() >= self.capacity;
         if full {
             self.forget_oldest();
         }
         // There is room now, unless there is none for any key.
-        let _ = self.insert(key, drawn, order, State::Written(offset));
+        let _ = self.insert_with_hash(hash, key, drawn, order, State::Written(offset));
         full
     }
 
@@ -178,7 +195,8 @@ impl Keys {
 
     fn forget_oldest(&mut self) {
         if !self.entries.is_empty() {
-            self.forget(self.first);
+            let hash = self.hasher.hash_one(self.entry(self.first).key());
+            self.forget(hash, self.first);
             self.entries.pop_front();
             self.first += 1;
         }
@@ -188,15 +206,17 @@ impl Keys {
         &self.entries[position(self.first, number)]
     }
 
-    fn number(&self, key: &IdempotencyKey) -> Option<u64> {
-        let key = key.as_str();
-        let same = |number: &u64| self.entry(*number).key() == key;
-        self.index.find(self.hasher.hash_one(key), same).copied()
+    fn hash(&self, key: &IdempotencyKey) -> u64 {
+        self.hasher.hash_one(key.as_str())
+    }
+
+    fn number(&self, hash: u64, key: &IdempotencyKey) -> Option<u64> {
+        let same = |number: &u64| self.entry(*number).key() == key.as_str();
+        self.index.find(hash, same).copied()
     }
 
     /// Takes an entry out of the index.
-    fn forget(&mut self, number: u64) {
-        let hash = self.hasher.hash_one(self.entry(number).key());
+    fn forget(&mut self, hash: u64, number: u64) {
         if let Ok(found) = self.index.find_entry(hash, |other| *other == number) {
             found.remove();
         }

@@ -2,7 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::REPLAY_PATIENCE;
+use super::replay::REPLAY_PATIENCE;
 
 /// Consuming cannot go on.
 #[derive(Debug, thiserror::Error)]

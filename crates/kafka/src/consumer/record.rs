@@ -28,11 +28,10 @@ impl ConsumedRecord<'_> {
         self.0.key().and_then(|key| str::from_utf8(key).ok())
     }
 
-    /// The first of its headers with this name, if its value is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let headers = self.0.headers()?;
-        let found = headers.iter().find(|header| header.key == name)?;
-        str::from_utf8(found.value?).ok()
+    /// Its headers whose values are text: names and values.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.0.headers().into_iter().flat_map(Headers::iter);
+        headers.filter_map(|header| Some((header.key, str::from_utf8(header.value?).ok()?)))
     }
 
     /// Its value; empty for a record without one.
