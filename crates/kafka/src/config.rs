@@ -179,6 +179,9 @@ impl Config {
                 ("message.timeout.ms", &message_timeout),
                 ("request.timeout.ms", &REQUEST_TIMEOUT.as_millis().to_string()),
                 ("linger.ms", "0"),
+                // A broker hands out and searches whole batches: who looks for one record of a transaction of a thousand
+                // should not have to read them all.
+                ("batch.size", "32768"),
                 // The broker answers CONCURRENT_TRANSACTIONS while it finishes the one before: ask again soon.
                 ("retry.backoff.ms", "10"),
             ],
