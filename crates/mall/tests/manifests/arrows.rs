@@ -1,6 +1,7 @@
-//! Network policies: the arrows of the design, and no more.
+//! Network policies: what the files `arrows` beside them say, and no more.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use serde_json::Value;
 
@@ -50,6 +51,8 @@ fn arrows(manifests: &Manifests) -> BTreeSet<String> {
                     );
                     assert!(selects(&peer["podSelector"], &dns));
                     names.insert(DNS);
+                } else if let Some(network) = peer["ipBlock"]["cidr"].as_str() {
+                    names.insert(network);
                 } else {
                     names.extend(
                         manifests
@@ -87,7 +90,7 @@ fn arrows(manifests: &Manifests) -> BTreeSet<String> {
             }
         }
         for (to, port) in &exits {
-            if to == OUTSIDE || to == DNS {
+            if to == OUTSIDE || to == DNS || to.contains('/') {
                 arrows.insert(format!("{here} -> {to}:{port}"));
             } else if !exits.contains(&(OUTSIDE.to_owned(), port.clone())) {
                 let open = ingress(manifests.workload(to)).contains(&(here.to_owned(), port.clone()));
@@ -98,43 +101,54 @@ fn arrows(manifests: &Manifests) -> BTreeSet<String> {
     arrows
 }
 
-fn expected_arrows(arrows: &[&str], workloads: &[&str]) -> BTreeSet<String> {
-    let ours = [
-        "outside -> gateway:80",
-        "outside -> statistics:80",
-        "gateway -> order:80",
-        "gateway -> repository:80",
-    ];
-    let dns = workloads.iter().map(|workload| format!("{workload} -> dns:53"));
+/// What the files `arrows` in these directories say, in the same words; `*` is every workload.
+fn expected_arrows(directories: &[&str], manifests: &Manifests) -> BTreeSet<String> {
+    let mut arrows = BTreeSet::new();
+    for directory in directories {
+        let path = repository().join("k8s").join(directory).join("arrows");
+        let table = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for line in table.lines().filter(|line| !line.starts_with('#')) {
+            let &[from, to, port] = line.split_whitespace().collect::<Vec<_>>().as_slice() else {
+                panic!("{}: expected `from to port`, found {line:?}", path.display());
+            };
+            let all = manifests.workloads().map(name).filter(|_| from == "*");
+            for from in all.chain((from != "*").then_some(from)) {
+                assert!(
+                    arrows.insert(format!("{from} -> {to}:{port}")),
+                    "twice: {from} -> {to}:{port}"
+                );
+            }
+        }
+    }
     arrows
-        .iter()
-        .chain(&ours)
-        .map(|arrow| (*arrow).to_owned())
-        .chain(dns)
-        .collect()
 }
 
 #[test]
 #[ignore = "needs kubectl"]
-fn policies_allow_the_arrows_of_the_design_and_no_more() {
-    let with_kafka = [&OURS[..], &["kafka", "zookeeper"]].concat();
-    let kafka = [
-        "order -> kafka:19092",
-        "repository -> kafka:19092",
-        "statistics -> kafka:19092",
-        "kafka -> kafka:19092",
-        "kafka -> zookeeper:2181",
-        "zookeeper -> zookeeper:2888",
-        "zookeeper -> zookeeper:3888",
-    ];
-    for name in ["k8s", "k8s/overlays/local"] {
-        assert_eq!(arrows(&overlay(name)), expected_arrows(&kafka, &with_kafka), "{name}");
+fn policies_allow_the_arrows_of_the_tables_and_no_more() {
+    let ours = "components/network-policies";
+    let kafka = "components/network-policies/kafka";
+    for (name, tables) in [
+        ("k8s", [ours, kafka]),
+        ("k8s/overlays/local", [ours, kafka]),
+        ("k8s/overlays/production", [ours, "overlays/production"]),
+    ] {
+        let manifests = overlay(name);
+        assert_eq!(arrows(&manifests), expected_arrows(&tables, &manifests), "{name}");
     }
-    // An existing Kafka: out to the port of its address.
+}
+
+#[test]
+#[ignore = "needs kubectl"]
+fn the_way_out_to_an_existing_kafka_is_the_port_of_its_address() {
     let production = overlay("k8s/overlays/production");
     let address = &production.settings("kafka")["MALL_KAFKA__BOOTSTRAP_SERVERS"];
     let port = address.rsplit_once(':').expect("a port").1;
-    let out = SPEAK_KAFKA.map(|name| format!("{name} -> outside:{port}"));
-    let out: Vec<_> = out.iter().map(String::as_str).collect();
-    assert_eq!(arrows(&production), expected_arrows(&out, &OURS));
+    let policy = production.get("NetworkPolicy", "kafka-clients");
+    let ports = &policy["spec"]["egress"][0]["ports"];
+    // A number: a text would be the name of a port.
+    assert_eq!(
+        *ports,
+        serde_json::json!([{"protocol": "TCP", "port": port.parse::<u16>().expect("a number")}])
+    );
 }

@@ -135,19 +135,15 @@ fn a_replica_has_the_same_names_in_compose_and_in_the_cluster() {
 #[ignore = "needs kubectl"]
 fn kafka_and_zookeeper_have_the_same_settings_in_compose_and_in_the_cluster() {
     /// Where they differ, and why.
-    const COMPOSE_ONLY: [&str; 7] = [
+    const COMPOSE_ONLY: [&str; 4] = [
         // Two listeners: the host's own tools come in through the second.
         "KAFKA_LISTENERS",
         "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
         "KAFKA_INTER_BROKER_LISTENER_NAME",
         // Consumer groups are what those tools use.
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS",
-        // One terminal shows all logs.
-        "KAFKA_LOG4J_ROOT_LOGLEVEL",
-        "KAFKA_LOG4J_LOGGERS",
-        "ZOOKEEPER_LOG4J_ROOT_LOGLEVEL",
     ];
-    const CLUSTER_ONLY: [&str; 12] = [
+    const CLUSTER_ONLY: [&str; 13] = [
         // Pods that come back with another address, in any order, after their images were pulled.
         "POD_NAME",
         "KAFKA_OPTS",
@@ -161,10 +157,18 @@ fn kafka_and_zookeeper_have_the_same_settings_in_compose_and_in_the_cluster() {
         "ZOOKEEPER_SYNC_LIMIT",
         "ZOOKEEPER_QUORUM_LISTEN_ON_ALL_IPS",
         "ZOOKEEPER_ADMIN_ENABLE_SERVER",
-        // Also the default for topics that others make.
+        // The defaults for topics that others make.
+        "KAFKA_DEFAULT_REPLICATION_FACTOR",
         "KAFKA_MIN_INSYNC_REPLICAS",
     ];
-    const DIFFERENT: [&str; 2] = ["KAFKA_BROKER_ID", "KAFKA_ADVERTISED_LISTENERS"];
+    const DIFFERENT: [&str; 5] = [
+        "KAFKA_BROKER_ID",
+        "KAFKA_ADVERTISED_LISTENERS",
+        // In Compose one terminal shows all logs: warnings only.
+        "KAFKA_LOG4J_ROOT_LOGLEVEL",
+        "KAFKA_LOG4J_LOGGERS",
+        "ZOOKEEPER_LOG4J_ROOT_LOGLEVEL",
+    ];
     let (compose, local) = (compose(), overlay("k8s/overlays/local"));
     for service in ["kafka", "zookeeper"] {
         let container = &pod(local.workload(service))["containers"][0];

@@ -1,38 +1,59 @@
 //! What the labels that Kubernetes recommends say of each object.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::rendered::*;
 
-/// Services, workloads and their pods carry their name, their component, and the version that runs.
+/// Every object carries its name, its component and the whole that it is a part of, so that a selector finds all of it;
+/// what runs, and its pods, also the version that runs.
 pub(crate) fn labelled(manifests: &Manifests) {
-    for object in manifests.of(&["Service", "Deployment", "StatefulSet"]) {
-        let workload = manifests.workload(name(object));
-        check(object, &object["metadata"]["labels"], workload);
+    let components = BTreeSet::from(["service", "broker", "coordination", "network-policy"]);
+    let known: BTreeSet<_> = manifests.workloads().map(name).chain(["mall"]).collect();
+    for object in &manifests.0 {
+        let what = format!("{} {}", object["kind"], name(object));
+        let labels = &object["metadata"]["labels"];
+        assert!(
+            known.contains(text(&labels["app.kubernetes.io/name"])),
+            "{what}: {labels}"
+        );
+        assert!(
+            components.contains(text(&labels["app.kubernetes.io/component"])),
+            "{what}: {labels}"
+        );
+        assert_eq!(labels["app.kubernetes.io/part-of"], "mall", "{what}");
     }
+    // An object with the name of a workload belongs to it.
     for workload in manifests.workloads() {
-        check(workload, labels(workload), workload);
+        let own = manifests
+            .0
+            .iter()
+            .filter(|object| object["kind"] != "ConfigMap" && name(object) == name(workload));
+        for object in own {
+            check(name(workload), &object["metadata"]["labels"]);
+        }
+        check(name(workload), labels(workload));
+        let image = text(&pod(workload)["containers"][0]["image"]);
+        let tag = image.rsplit_once(':').expect("a tag").1;
+        let version = if OURS.contains(&name(workload)) {
+            env!("CARGO_PKG_VERSION")
+        } else {
+            tag
+        };
+        for labels in [&workload["metadata"]["labels"], labels(workload)] {
+            assert_eq!(labels["app.kubernetes.io/version"], version, "{}", name(workload));
+        }
     }
 }
 
-fn check(object: &Value, labels: &Value, workload: &Value) {
-    let (what, label) = (name(object), |key: &str| {
-        labels[format!("app.kubernetes.io/{key}")].clone()
-    });
-    let ours = OURS.contains(&what);
-    let component = match what {
+fn check(workload: &str, labels: &Value) {
+    let component = match workload {
         "kafka" => "broker",
         "zookeeper" => "coordination",
         _ => "service",
     };
-    let image = text(&pod(workload)["containers"][0]["image"]);
-    let tag = image.rsplit_once(':').expect("a tag").1;
-    assert_eq!(label("name"), what);
-    assert_eq!(label("part-of"), "mall", "{what}");
-    assert_eq!(label("component"), component, "{what}");
-    assert_eq!(
-        label("version"),
-        if ours { env!("CARGO_PKG_VERSION") } else { tag },
-        "{what}"
-    );
+    assert_eq!(labels["app.kubernetes.io/name"], workload);
+    assert_eq!(labels["app.kubernetes.io/component"], component, "{workload}");
+    assert_eq!(labels["app.kubernetes.io/part-of"], "mall", "{workload}");
 }

@@ -5,5 +5,6 @@
 mod arrows;
 mod compose;
 mod labels;
+mod production;
 mod rendered;
 mod sound;

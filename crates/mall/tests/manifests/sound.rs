@@ -51,6 +51,7 @@ fn every_combination_is_sound(overlay: &str) {
         selectors_match(&manifests);
         ports_match(&manifests);
         identities(&manifests);
+        accounts(&manifests);
         stops_in_time(&manifests);
         backends_exist(&manifests);
         let pinned = components.contains(&"node-selector");
@@ -219,6 +220,15 @@ fn identities(manifests: &Manifests) {
         assert_eq!(service["clusterIP"], "None", "{}", name(set));
         assert_eq!(service["publishNotReadyAddresses"], true, "{}", name(set));
         assert_eq!(set["spec"]["podManagementPolicy"], "Parallel", "{}", name(set));
+    }
+}
+
+/// Each workload is somebody of its own, who may ask the cluster nothing.
+fn accounts(manifests: &Manifests) {
+    for workload in manifests.workloads() {
+        assert_eq!(pod(workload)["serviceAccountName"], name(workload));
+        let account = manifests.get("ServiceAccount", name(workload));
+        assert_eq!(account["automountServiceAccountToken"], false, "{}", name(workload));
     }
 }
 
