@@ -11,6 +11,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use crate::RENEWAL;
 
@@ -42,6 +43,8 @@ struct Outage {
     ended: Option<Instant>,
     /// The last error of a single broker: it says more than "all brokers are down".
     reason: Option<String>,
+    /// Why the last broker that was asked does not let this client in, or is not trusted.
+    refusal: Option<String>,
 }
 
 impl Connection {
@@ -100,7 +103,12 @@ impl Connection {
         self.0.outage.lock().reason.clone().unwrap_or_else(|| error.to_string())
     }
 
-    /// The same as a sentence for an operator.
+    /// Why the last attempt to connect was refused for good: waiting would not help.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.0.outage.lock().refusal.clone()
+    }
+
+    /// The same as [`Self::reason`] as a sentence for an operator.
     pub(crate) fn outage(&self, error: &impl Display) -> String {
         format!("kafka is out of reach: {}", self.reason(error))
     }
@@ -158,8 +166,13 @@ impl ClientContext for Connection {
                 // "kafka:9092/1: Connect to … failed: Connection refused (after 0ms in state CONNECT, 62 identical …)":
                 // without its end it says the same each time.
                 let reason = reason.split(" (after ").next().unwrap_or(reason);
-                self.0.outage.lock().reason = Some(reason.to_owned());
                 let credentials = matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
+                // Both codes also come with a connection that ends meanwhile, as when a broker stops.
+                let ended = reason.contains("Disconnected") || reason.contains("transport error");
+                let mut outage = self.0.outage.lock();
+                outage.reason = Some(reason.to_owned());
+                outage.refusal = (credentials && !ended).then(|| reason.to_owned());
+                drop(outage);
                 if credentials && self.is_news("credentials") {
                     tracing::error!(
                         client = self.0.client,
@@ -174,3 +187,9 @@ impl ClientContext for Connection {
 }
 
 impl ConsumerContext for Connection {}
+
+impl ProducerContext for Connection {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}

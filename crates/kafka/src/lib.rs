@@ -8,6 +8,7 @@
 //!
 //! The functions of `Consumer` and `TransactionalProducer` block: they belong on a thread of their own.
 
+mod authorization;
 mod config;
 mod connection;
 mod consumer;
@@ -18,6 +19,7 @@ mod transactional_producer;
 
 use std::time::Duration;
 
+pub use authorization::{Forbidden, Resource};
 pub use config::{Config, ConfigError};
 pub use consumer::{Committed, ConsumeError, ConsumedRecord, Consumer, Event, Watermarks};
 pub use producer::{Delivery, Producer, ProducerHealth, Record, SendError};

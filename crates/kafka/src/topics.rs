@@ -1,27 +1,37 @@
 //! Creates topics, and holds existing ones to what they should be. Running it again changes nothing.
+//!
+//! `expectations` says what differs and how it is mended, `accepted` what an operator has decided otherwise, `admin` asks
+//! and tells the cluster.
 
+mod accepted;
 mod admin;
+mod expectations;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use serde::{Deserialize, Serialize};
 
+pub use self::accepted::{Accepted, ParseAcceptedError};
 use self::admin::Admin;
+pub use self::expectations::Deviation;
+use self::expectations::Expectations;
+use crate::Forbidden;
 
-/// How topics are created. What exists is not held to the replication.
+/// How topics are created, and what existing ones are held to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Copies of each partition: 1 for a single broker, 3 for production.
+    /// Copies of each partition, at least: 1 for a single broker, 3 for production.
     pub replication_factor: i32,
-    /// Copies that must have a record before it is acknowledged.
+    /// Copies that must have a record before it is acknowledged, at least.
     pub min_insync_replicas: i32,
     /// How long to wait for a broker, and then for leaders.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
+    /// What is good enough though it is not what is expected.
+    pub accept: Accepted,
 }
 
 impl Default for Config {
@@ -31,6 +41,7 @@ impl Default for Config {
             replication_factor: 1,
             min_insync_replicas: 1,
             wait: Duration::from_secs(60),
+            accept: Accepted::default(),
         }
     }
 }
@@ -80,6 +91,8 @@ pub struct Report {
     pub topic: String,
     /// How many partitions it has now.
     pub partitions: usize,
+    /// How many it should have: more are accepted.
+    pub expected: usize,
     /// How many it had before: `None` when there was no such topic.
     pub before: Option<usize>,
 }
@@ -89,9 +102,16 @@ impl fmt::Display for Report {
         let Self {
             topic,
             partitions,
+            expected,
             before,
         } = self;
         match before {
+            Some(_) if partitions > expected => {
+                write!(
+                    formatter,
+                    "topic {topic}: {partitions} partitions, {expected} are used here"
+                )
+            }
             None => write!(formatter, "topic {topic}: created with {partitions} partitions"),
             Some(before) if before == partitions => {
                 write!(formatter, "topic {topic}: {partitions} partitions, as it should be")
@@ -107,29 +127,19 @@ impl fmt::Display for Report {
 /// A topic is not what it should be, or could not be made so.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
-    /// Growing is an operator's decision, and shrinking is impossible.
-    #[error("topic {topic:?}: expected {expected} partitions, found {found}: {advice}")]
-    Partitions {
-        /// The topic.
-        topic: String,
-        /// What it should have.
-        expected: usize,
-        /// What it has.
-        found: usize,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// Records would be lost, or kept for ever.
-    #[error(
-        "topic {topic:?}: expected cleanup.policy={expected}, found {found}: set it with kafka-configs --alter, or delete the topic"
-    )]
-    CleanupPolicy {
-        /// The topic.
-        topic: String,
-        /// What it should be.
-        expected: &'static str,
-        /// What it is.
-        found: String,
+    /// Something is different, and nobody has accepted it. Nothing was changed.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Deviations(Vec<Deviation>),
+    /// The authorizer does not allow it: waiting would not help.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The broker does not let this client in, or is not the one that it should be: waiting would not help.
+    #[error("kafka at {servers} refuses the connection: {reason}: check MALL_KAFKA__PROPERTIES__…")]
+    ConnectionRefused {
+        /// Where it is.
+        servers: String,
+        /// Why.
+        reason: String,
     },
     /// There is no broker.
     #[error("no answer from kafka at {servers} within {} s: {reason}", waited.as_secs())]
@@ -166,10 +176,11 @@ pub enum TopicsError {
     },
 }
 
-/// Creates what is missing, grows what may grow, verifies the rest, and waits until every partition has a leader.
+/// Verifies what exists, then creates what is missing, grows what may grow, and waits until every partition has a leader.
 ///
 /// # Errors
-/// The first topic that is not what it should be, or no broker within [`Config::wait`].
+/// All that is not what it should be, and then nothing was changed; a right that is missing; or no broker within
+/// [`Config::wait`].
 pub async fn ensure(
     kafka: &crate::Config,
     config: &Config,
@@ -177,39 +188,47 @@ pub async fn ensure(
     growth: Growth,
 ) -> Result<Vec<Report>, TopicsError> {
     let admin = Admin::connect(kafka, config)?;
-    let found = admin.partitions(|_| None).await?;
-    let mut reports = Vec::new();
+    let (mut existing, mut deviations) = (Vec::new(), Vec::new());
     for topic in topics {
         let name = kafka.name(topic.name);
-        let before = found.get(&name).map(BTreeMap::len);
+        let found = admin.find(&name).await?;
+        if let Some(found) = &found {
+            let settings = admin.settings(&name).await?;
+            let expectations = Expectations {
+                topic,
+                name: &name,
+                config,
+                growth,
+                servers: &kafka.bootstrap_servers,
+            };
+            // The broker tells none of them to those who may not ask.
+            let value = |setting: &str| {
+                let value = settings.get(setting).cloned();
+                value.ok_or_else(|| Forbidden::topic("DescribeConfigs", &name))
+            };
+            deviations.extend(expectations.deviations(found, value)?);
+        }
+        existing.push((topic, name, found.map(|found| found.partitions.len())));
+    }
+    if !deviations.is_empty() {
+        return Err(TopicsError::Deviations(deviations));
+    }
+    let mut reports = Vec::new();
+    for (topic, name, before) in existing {
         match before {
             None => admin.create(&name, topic).await?,
-            Some(before) => {
-                admin.verify_cleanup(&name, topic.cleanup).await?;
-                if before != topic.partitions {
-                    admin.grow(&name, before, topic.partitions, growth).await?;
-                }
-            }
+            Some(before) if before < topic.partitions => admin.grow(&name, topic.partitions).await?,
+            Some(_) => {}
         }
         reports.push(Report {
             topic: name,
-            partitions: topic.partitions,
+            partitions: before.unwrap_or_default().max(topic.partitions),
+            expected: topic.partitions,
             before,
         });
     }
-    admin
-        .partitions(|found| {
-            reports.iter().find_map(|report| {
-                let leaders = found.get(&report.topic);
-                let led = |partition: &i32| {
-                    leaders
-                        .and_then(|leaders| leaders.get(partition))
-                        .is_some_and(|led| *led)
-                };
-                let missing = (0..).take(report.partitions).find(|partition| !led(partition))?;
-                Some((report.topic.clone(), missing))
-            })
-        })
-        .await?;
+    for report in &reports {
+        admin.wait_for_leaders(&report.topic, report.partitions).await?;
+    }
     Ok(reports)
 }

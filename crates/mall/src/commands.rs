@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::Ordinal;
 use embedded::{Cluster, Instance, Mall};
-use kafka::topics::{Cleanup, Growth, Topic};
+use kafka::topics::{Cleanup, Growth, Topic, TopicsError};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +77,12 @@ pub(crate) fn topics(config: &Config, grow: bool) -> ExitCode {
     ];
     service::run(config.grace_period, |shutdown| async move {
         let ensured = kafka::topics::ensure(&config.kafka, &config.topics, &topics, growth);
-        let reports = shutdown.run_until_cancelled(ensured).await.context("asked to stop")??;
+        let ensured = shutdown.run_until_cancelled(ensured).await.context("asked to stop")?;
+        if let Err(TopicsError::Deviations(deviations)) = &ensured {
+            deviations.iter().for_each(|deviation| tracing::error!("{deviation}"));
+            anyhow::bail!("the topics are not what they should be; nothing was changed");
+        }
+        let reports = ensured?;
         reports.iter().for_each(|report| tracing::info!("{report}"));
         Ok(())
     })

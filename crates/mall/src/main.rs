@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use domain::{OrderId, Replicas};
+use kafka::topics::Accepted;
 
 use crate::config::Config;
 use crate::tracking::GatewayUrl;
@@ -53,6 +54,10 @@ enum Command {
         /// Add the partitions that a topic lacks, when regions are added.
         #[arg(long)]
         grow: bool,
+        /// What may differ from what is expected: `more-partitions`, or a setting as it is found, such as
+        /// retention.ms=604800000. Comma separated.
+        #[arg(long, value_name = "WHAT", default_value = "")]
+        accept: Accepted,
     },
     /// Exit with 0 when the service of this host is ready, and else say why it is not.
     Healthcheck,
@@ -96,11 +101,14 @@ fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn run_command(command: Option<Command>, config: Config) -> ExitCode {
+fn run_command(command: Option<Command>, mut config: Config) -> ExitCode {
     match command {
         Some(Command::Healthcheck) => healthcheck::run(config.http.listen),
         Some(Command::Relay { routes }) => relay::run(&config, routes),
-        Some(Command::Topics { grow }) => commands::topics(&config, grow),
+        Some(Command::Topics { grow, accept }) => {
+            config.topics.accept.extend(accept);
+            commands::topics(&config, grow)
+        }
         Some(Command::Gateway) => commands::gateway(&config),
         Some(Command::Order { id: Some(id), gateway }) => tracking::run(id, &gateway),
         Some(Command::Order { id: None, .. }) => commands::order(&config),

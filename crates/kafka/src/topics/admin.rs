@@ -1,4 +1,4 @@
-//! The admin client behind [`super::ensure`].
+//! The clients behind [`super::ensure`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,23 +6,30 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::Client;
+use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
 
-use super::{Cleanup, Config, Growth, Topic, TopicsError};
+use super::expectations::{Found, Partition};
+use super::{Config, Topic, TopicsError};
+use crate::Forbidden;
+use crate::authorization::refuses_topic;
 use crate::connection::Connection;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often the errors of connections are heard while a question is on its way.
+const HEARING: Duration = Duration::from_millis(20);
+/// A refusal counts when no other broker has answered after this time.
+const OTHER_BROKERS: Duration = Duration::from_millis(500);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// For each topic its partitions, and whether they have a leader.
-pub(super) type Partitions = BTreeMap<String, BTreeMap<i32, bool>>;
 
 /// Asks and tells the cluster, until the time is over.
 pub(super) struct Admin<'a> {
-    client: Arc<AdminClient<Connection>>,
+    /// Asks for metadata. Not the admin client: nobody can poll that, and what it is not polled for is never heard.
+    asking: Arc<BaseProducer<Connection>>,
+    telling: AdminClient<DefaultClientContext>,
     connection: Connection,
     deadline: Instant,
     kafka: &'a crate::Config,
@@ -35,12 +42,10 @@ impl<'a> Admin<'a> {
     /// Connects in the background; the time begins to run.
     pub(super) fn connect(kafka: &'a crate::Config, config: &'a Config) -> Result<Self, TopicsError> {
         let connection = Connection::new("topics");
-        let client = kafka
-            .admin()
-            .create_with_context(connection.clone())
-            .map_err(TopicsError::Client)?;
+        let asking = kafka.admin().create_with_context(connection.clone());
         Ok(Self {
-            client: Arc::new(client),
+            asking: Arc::new(asking.map_err(TopicsError::Client)?),
+            telling: kafka.admin().create().map_err(TopicsError::Client)?,
             connection,
             deadline: Instant::now() + config.wait,
             kafka,
@@ -55,48 +60,81 @@ impl<'a> Admin<'a> {
             .operation_timeout(Some(OPERATION_TIMEOUT))
     }
 
-    /// Asks until the cluster answers and `lacking` finds nothing, or the time is over.
-    pub(super) async fn partitions(
-        &self,
-        lacking: impl Fn(&Partitions) -> Option<(String, i32)>,
-    ) -> Result<Partitions, TopicsError> {
+    /// The topic as it is; `None` when there is none. Asks until the cluster answers, or the time is over.
+    pub(super) async fn find(&self, name: &str) -> Result<Option<Found>, TopicsError> {
         loop {
-            let client = Arc::clone(&self.client);
-            let asked = tokio::task::spawn_blocking(move || metadata(client.inner())).await;
-            let error = match asked {
-                Ok(Ok(partitions)) => match lacking(&partitions) {
-                    None => return Ok(partitions),
-                    Some((topic, partition)) => TopicsError::NoLeader {
-                        topic,
-                        partition,
-                        waited: self.config.wait,
-                    },
-                },
-                Ok(Err(error)) => self.out_of_reach(error.to_string()),
-                Err(panicked) => self.out_of_reach(panicked.to_string()),
+            let reason = match self.metadata(name).await? {
+                Ok(found) => return Ok(found),
+                Err(error) => self.connection.reason(&error),
             };
-            if Instant::now() >= self.deadline {
-                return Err(error);
+            if self.is_late() {
+                return Err(TopicsError::OutOfReach {
+                    servers: self.kafka.bootstrap_servers.clone(),
+                    waited: self.config.wait,
+                    reason,
+                });
             }
-            self.say(&self.connection.reason(&error));
-            tokio::time::sleep(PAUSE).await;
+            self.wait(&reason).await;
         }
     }
 
-    fn out_of_reach(&self, error: String) -> TopicsError {
-        TopicsError::OutOfReach {
-            servers: self.kafka.bootstrap_servers.clone(),
-            waited: self.config.wait,
-            reason: self.connection.reason(&error),
+    /// Waits until this many partitions of a topic have a leader.
+    pub(super) async fn wait_for_leaders(&self, name: &str, partitions: usize) -> Result<(), TopicsError> {
+        loop {
+            let found = self.find(name).await?.unwrap_or_default();
+            let led = |number: &i32| found.partitions.get(number).is_some_and(|found| found.has_leader);
+            let Some(partition) = (0..).take(partitions).find(|number| !led(number)) else {
+                return Ok(());
+            };
+            if self.is_late() {
+                return Err(TopicsError::NoLeader {
+                    topic: name.to_owned(),
+                    partition,
+                    waited: self.config.wait,
+                });
+            }
+            self.wait(&format!("topic {name}: partition {partition} has no leader"))
+                .await;
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Asks once. An error of the inner kind may pass.
+    async fn metadata(&self, name: &str) -> Result<Result<Option<Found>, String>, TopicsError> {
+        let (client, topic) = (Arc::clone(&self.asking), name.to_owned());
+        let mut asked = tokio::task::spawn_blocking(move || metadata(&client, &topic));
+        let (mut events, mut refused) = (tokio::time::interval(HEARING), None);
+        let answer = loop {
+            tokio::select! {
+                answer = &mut asked => break answer,
+                _ = events.tick() => {
+                    self.asking.poll(Duration::ZERO);
+                    let refusal = self.connection.refusal();
+                    if refusal.is_some() && refused.get_or_insert_with(Instant::now).elapsed() > OTHER_BROKERS {
+                        break Ok(Err(KafkaError::MetadataFetch(RDKafkaErrorCode::Authentication)));
+                    }
+                }
+            }
+        };
+        match answer {
+            Ok(Ok(found)) => Ok(Ok(found)),
+            Ok(Err(error)) if refuses_topic(&error) => Err(Forbidden::topic("Describe", name).into()),
+            Ok(Err(error)) => match self.connection.refusal() {
+                Some(reason) => Err(TopicsError::ConnectionRefused {
+                    servers: self.kafka.bootstrap_servers.clone(),
+                    reason,
+                }),
+                None => Ok(Err(error.to_string())),
+            },
+            Err(panicked) => Ok(Err(panicked.to_string())),
         }
     }
 
     pub(super) async fn create(&self, name: &str, topic: &Topic) -> Result<(), TopicsError> {
-        let refused = |source| TopicsError::Refused {
-            action: "create",
-            topic: name.to_owned(),
-            source,
-        };
+        let refused = |source| refusal("create", "Create", name, source);
         let min_insync_replicas = self.config.min_insync_replicas.to_string();
         let new = NewTopic::new(
             name,
@@ -105,10 +143,12 @@ impl<'a> Admin<'a> {
         )
         .set("cleanup.policy", topic.cleanup.policy())
         .set("retention.ms", "-1")
+        .set("retention.bytes", "-1")
+        .set("unclean.leader.election.enable", "false")
         .set("min.insync.replicas", &min_insync_replicas);
         loop {
             match self
-                .client
+                .telling
                 .create_topics([&new], &Self::options())
                 .await
                 .map_err(refused)?
@@ -117,114 +157,94 @@ impl<'a> Admin<'a> {
                 Some(Ok(_)) | None => return Ok(()),
                 // Another process created it meanwhile, which is just as good; or it is still being deleted.
                 Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
-                    let exists = self.partitions(|_| None).await?.contains_key(name);
-                    if exists || Instant::now() >= self.deadline {
+                    if self.find(name).await?.is_some() || self.is_late() {
                         return Ok(());
                     }
-                    self.say(&format!("topic {name} is still being deleted"));
-                    tokio::time::sleep(PAUSE).await;
+                    self.wait(&format!("topic {name} is still being deleted")).await;
                 }
                 // Not enough brokers have come up yet for so many copies.
-                Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) if Instant::now() < self.deadline => {
-                    self.say(&format!("fewer than {} brokers are up", self.config.replication_factor));
-                    tokio::time::sleep(PAUSE).await;
+                Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) if !self.is_late() => {
+                    let reason = format!("fewer than {} brokers are up", self.config.replication_factor);
+                    self.wait(&reason).await;
                 }
                 Some(Err((_, code))) => return Err(refused(KafkaError::AdminOp(code))),
             }
         }
     }
 
-    /// Tells what is waited for, when it is something else than before.
-    fn say(&self, reason: &str) {
-        let mut said = self.said.lock();
-        if *said != reason {
-            reason.clone_into(&mut said);
+    /// Waits a little, and tells what for, when it is something else than before.
+    async fn wait(&self, reason: &str) {
+        if *self.said.lock() != reason {
+            reason.clone_into(&mut self.said.lock());
             tracing::warn!(reason, seconds = self.config.wait.as_secs(), "waiting");
         }
+        tokio::time::sleep(PAUSE).await;
     }
 
-    pub(super) async fn verify_cleanup(&self, name: &str, expected: Cleanup) -> Result<(), TopicsError> {
-        let refused = |source| TopicsError::Refused {
-            action: "describe",
-            topic: name.to_owned(),
-            source,
-        };
-        let mut described = self
-            .client
+    /// The settings of a topic; none when the authorizer does not allow to ask for them.
+    pub(super) async fn settings(&self, name: &str) -> Result<BTreeMap<String, String>, TopicsError> {
+        let refused = |source| refusal("describe", "DescribeConfigs", name, source);
+        let described = self
+            .telling
             .describe_configs([&ResourceSpecifier::Topic(name)], &Self::options())
             .await
-            .map_err(refused)?;
-        let described = match described.pop() {
-            Some(Ok(described)) => described,
+            .map_err(refused)?
+            .pop();
+        let entries = match described {
+            Some(Ok(described)) => described.entries,
             Some(Err(code)) => return Err(refused(KafkaError::AdminOp(code))),
-            None => return Ok(()),
+            None => Vec::new(),
         };
-        match described.get("cleanup.policy").and_then(|entry| entry.value.as_deref()) {
-            Some(found) if found != expected.policy() => Err(TopicsError::CleanupPolicy {
-                topic: name.to_owned(),
-                expected: expected.policy(),
-                found: found.to_owned(),
-            }),
-            _ => Ok(()),
-        }
+        let setting = |entry: rdkafka::admin::ConfigEntry| Some((entry.name, entry.value?));
+        Ok(entries.into_iter().filter_map(setting).collect())
     }
 
-    pub(super) async fn grow(
-        &self,
-        name: &str,
-        found: usize,
-        expected: usize,
-        growth: Growth,
-    ) -> Result<(), TopicsError> {
-        let topic = name.to_owned();
-        let advice = if found > expected {
-            "partitions cannot be taken away: set MALL_REPLICAS to what was found, or delete the topic and its records"
-        } else if growth == Growth::Refused {
-            "run mall topics --grow to add the missing ones, or set MALL_REPLICAS to what was found"
-        } else {
-            let refused = |source| TopicsError::Refused {
-                action: "grow",
-                topic: name.to_owned(),
-                source,
-            };
-            let grown = NewPartitions::new(name, expected);
-            return match self
-                .client
-                .create_partitions([&grown], &Self::options())
-                .await
-                .map_err(refused)?
-                .pop()
-            {
-                Some(Err((_, code))) => Err(refused(KafkaError::AdminOp(code))),
-                Some(Ok(_)) | None => Ok(()),
-            };
-        };
-        Err(TopicsError::Partitions {
-            topic,
-            expected,
-            found,
-            advice,
-        })
+    pub(super) async fn grow(&self, name: &str, partitions: usize) -> Result<(), TopicsError> {
+        let refused = |source| refusal("grow", "Alter", name, source);
+        let grown = NewPartitions::new(name, partitions);
+        let answer = self.telling.create_partitions([&grown], &Self::options()).await;
+        match answer.map_err(refused)?.pop() {
+            Some(Err((_, code))) => Err(refused(KafkaError::AdminOp(code))),
+            Some(Ok(_)) | None => Ok(()),
+        }
     }
+}
+
+/// What the broker has refused, and which operation the authorizer would have to allow.
+fn refusal(action: &'static str, operation: &'static str, topic: &str, source: KafkaError) -> TopicsError {
+    if refuses_topic(&source) {
+        return Forbidden::topic(operation, topic).into();
+    }
+    let topic = topic.to_owned();
+    TopicsError::Refused { action, topic, source }
 }
 
 fn count(partitions: usize) -> i32 {
     i32::try_from(partitions).unwrap_or(i32::MAX)
 }
 
-fn metadata(client: &Client<Connection>) -> Result<Partitions, KafkaError> {
-    // Serves the log and error events of this client: they hold the reason when there is no answer.
-    let metadata = client.fetch_metadata(None, METADATA_TIMEOUT)?;
-    let leaders = |topic: &rdkafka::metadata::MetadataTopic| {
-        topic
-            .partitions()
-            .iter()
-            .map(|partition| (partition.id(), partition.leader() >= 0))
-            .collect()
+/// Asks for a topic by its name: among all topics the broker does not show those that may not be described.
+fn metadata(client: &BaseProducer<Connection>, topic: &str) -> Result<Option<Found>, KafkaError> {
+    let metadata = client.client().fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
     };
-    Ok(metadata
-        .topics()
-        .iter()
-        .map(|topic| (topic.name().to_owned(), leaders(topic)))
-        .collect())
+    match found.error().map(RDKafkaErrorCode::from) {
+        None | Some(RDKafkaErrorCode::LeaderNotAvailable) => {}
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
+        Some(code) => return Err(KafkaError::MetadataFetch(code)),
+    }
+    let partition = |partition: &rdkafka::metadata::MetadataPartition| Partition {
+        has_leader: partition.leader() >= 0,
+        replicas: partition.replicas().to_vec(),
+    };
+    let partitions = found.partitions().iter().map(|found| (found.id(), partition(found)));
+    Ok(Some(Found {
+        partitions: partitions.collect(),
+        brokers: metadata
+            .brokers()
+            .iter()
+            .map(rdkafka::metadata::MetadataBroker::id)
+            .collect(),
+    }))
 }

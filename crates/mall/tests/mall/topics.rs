@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use kafka::topics::{self, Cleanup, Growth, Topic};
 
-use crate::support::{Child, NOWHERE, NewRecord, Stage, append, eventually, partition, real_kafka};
+use crate::support::{
+    Child, NOWHERE, NewRecord, Stage, append, create_topics, eventually, limit_retention, partition, real_kafka,
+};
 
-async fn run(kafka: &kafka::Config, arguments: &[&str], wait: &str) -> (Option<i32>, String) {
-    let settings = [
+async fn run(kafka: &kafka::Config, arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String) {
+    let cluster = [
         ("MALL_KAFKA__BOOTSTRAP_SERVERS", kafka.bootstrap_servers.as_str()),
         ("MALL_KAFKA__PREFIX", &kafka.prefix),
-        ("MALL_TOPICS__WAIT", wait),
     ];
+    let settings = [&cluster, settings].concat();
     let mut child = Child::start(&[&["topics"], arguments].concat(), &settings);
     let status = child.ended(Duration::from_secs(60)).await;
     eventually("its last line", async || {
@@ -27,7 +29,7 @@ async fn run(kafka: &kafka::Config, arguments: &[&str], wait: &str) -> (Option<i
 async fn topics_are_created_verified_and_grown() {
     let kafka = real_kafka();
     let expect = async |arguments: &[&str], code: i32, texts: &[&str]| {
-        let (found, printed) = run(&kafka, arguments, "30s").await;
+        let (found, printed) = run(&kafka, arguments, &[]).await;
         assert_eq!(found, Some(code), "{printed}");
         for text in texts {
             assert!(printed.contains(text), "{text} is not in {printed}");
@@ -62,6 +64,48 @@ async fn topics_are_created_verified_and_grown() {
         &["expected 3 partitions, found 5", "cannot be taken away"],
     )
     .await;
+    // As in a pod that starts before it has heard of the new regions.
+    let more = ["--accept", "more-partitions"];
+    expect(&more, 0, &["order: 5 partitions, 3 are used here"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn what_carries_a_promise_is_verified_and_differs_only_when_an_operator_accepts_it() {
+    let kafka = real_kafka();
+    create_topics(&kafka, 3).await;
+    limit_retention(&kafka, "order", "604800000").await;
+    let order = kafka.name("order");
+    let mend = format!("--alter --entity-type topics --entity-name {order} --add-config retention.ms=-1");
+    let retention = [
+        "expected retention.ms=-1, found 604800000: set it: kafka-configs --bootstrap-server",
+        &mend,
+    ];
+    let copies = [
+        "expected replication.factor=2 or more, found 1: start more brokers, there are 1",
+        "expected min.insync.replicas=2 or more, found 1",
+        "--add-config min.insync.replicas=2; or accept it",
+    ];
+    let two_copies = [
+        ("MALL_TOPICS__REPLICATION_FACTOR", "2"),
+        ("MALL_TOPICS__MIN_INSYNC_REPLICAS", "2"),
+        ("MALL_TOPICS__ACCEPT", "retention.ms=604800000"),
+    ];
+    let another = ["--accept", "retention.ms=86400000"];
+    let accepted = ["--accept", "replication.factor=1,min.insync.replicas=1"];
+    for (arguments, settings, code, texts) in [
+        (&[][..], &[][..], 1, &retention[..]),
+        (&another, &[], 1, &retention),
+        (&["--accept", "retention.ms=604800000"], &[], 0, &[]),
+        (&[], &two_copies, 1, &copies),
+        (&accepted, &two_copies, 0, &[]),
+    ] {
+        let (found, printed) = run(&kafka, arguments, settings).await;
+        assert_eq!(found, Some(code), "{arguments:?}: {printed}");
+        for text in texts {
+            assert!(printed.contains(text), "{text} is not in {printed}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -76,12 +120,16 @@ async fn a_topic_with_the_wrong_cleanup_policy_is_an_error() {
     topics::ensure(&kafka, &topics::Config::default(), &[compacted], Growth::Refused)
         .await
         .expect("a topic");
-    let (code, printed) = run(&kafka, &[], "30s").await;
+    let (code, printed) = run(&kafka, &[], &[]).await;
     assert_eq!(code, Some(1), "{printed}");
     assert!(
         printed.contains("expected cleanup.policy=delete, found compact"),
         "{printed}"
     );
+    let consumer = kafka::Consumer::new(&kafka, "test", "test", "shipment").expect("a consumer");
+    let shipment = move || consumer.leaders();
+    let shipment = tokio::task::spawn_blocking(shipment).await.expect("no panic");
+    assert_eq!(shipment.expect("an answer"), [], "the others are not created then");
 }
 
 #[tokio::test]
@@ -90,7 +138,7 @@ async fn without_a_broker_it_gives_up_in_time_and_says_where_it_looked() {
         bootstrap_servers: NOWHERE.to_owned(),
         ..kafka::Config::default()
     };
-    let (code, printed) = run(&kafka, &[], "1s").await;
+    let (code, printed) = run(&kafka, &[], &[("MALL_TOPICS__WAIT", "1s")]).await;
     assert_eq!(code, Some(1), "{printed}");
     assert!(
         printed.contains(&format!("no answer from kafka at {NOWHERE} within 1 s")),

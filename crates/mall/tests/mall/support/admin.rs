@@ -1,6 +1,6 @@
 //! What an operator may do to the topics of a real broker, on purpose or by mistake.
 
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -39,5 +39,15 @@ pub(crate) async fn delete_records(kafka: &kafka::Config, topic: &str, partition
     let deleted = admin(kafka).delete_records(&offsets, &AdminOptions::new()).await;
     for element in deleted.expect("an answer").elements() {
         element.error().expect("deleted");
+    }
+}
+
+/// Sets how long a topic keeps its records, in milliseconds; its other settings become the broker's.
+pub(crate) async fn limit_retention(kafka: &kafka::Config, topic: &str, milliseconds: &str) {
+    let name = kafka.name(topic);
+    let limit = AlterConfig::new(ResourceSpecifier::Topic(&name)).set("retention.ms", milliseconds);
+    let altered = admin(kafka).alter_configs([&limit], &AdminOptions::new()).await;
+    for altered in altered.expect("an answer") {
+        altered.expect("altered");
     }
 }

@@ -11,7 +11,7 @@ mod written;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use admin::{delete_records, recreate};
+pub(crate) use admin::{delete_records, limit_retention, recreate};
 pub(crate) use child::Child;
 pub(crate) use client::{Client, Reply, read_status, send_raw};
 pub(crate) use counting::{Counting, fold, order, ship, snapshots, write};
