@@ -33,6 +33,18 @@ impl Forbidden {
         let resource = Resource::Topic(name.to_owned());
         Self { operation, resource }
     }
+
+    pub(crate) fn group(operation: &'static str, name: &str) -> Self {
+        let resource = Resource::Group(name.to_owned());
+        Self { operation, resource }
+    }
+
+    pub(crate) fn transactional_id(name: &str) -> Self {
+        Self {
+            operation: "Write",
+            resource: Resource::TransactionalId(name.to_owned()),
+        }
+    }
 }
 
 impl Resource {
@@ -59,8 +71,13 @@ impl fmt::Display for Resource {
 /// Whether the authorizer has refused a topic. Creating one, and the number of an idempotent producer, are refused in the
 /// name of the cluster, though a right on the topic is enough for both.
 pub(crate) fn refuses_topic(error: &KafkaError) -> bool {
+    let code = match error {
+        // The crate does not count it among its codes.
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    };
     matches!(
-        error.rdkafka_error_code(),
+        code,
         Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed)
     )
 }
@@ -71,25 +88,17 @@ mod tests {
 
     #[test]
     fn a_missing_right_is_named_as_kafka_acls_takes_it() {
-        let group = Forbidden {
-            operation: "Describe",
-            resource: Resource::Group("order".to_owned()),
-        };
-        let transactional_id = Forbidden {
-            operation: "Write",
-            resource: Resource::TransactionalId("repository-1".to_owned()),
-        };
         let expected = [
             (
                 Forbidden::topic("Read", "order"),
                 r#"Read on topic "order": grant it with kafka-acls --add --allow-principal User:… --operation Read --topic order"#,
             ),
             (
-                group,
+                Forbidden::group("Describe", "order"),
                 r#"Describe on group "order": grant it with kafka-acls --add --allow-principal User:… --operation Describe --group order"#,
             ),
             (
-                transactional_id,
+                Forbidden::transactional_id("repository-1"),
                 r#"Write on transactional id "repository-1": grant it with kafka-acls --add --allow-principal User:… --operation Write --transactional-id repository-1"#,
             ),
         ];

@@ -1,19 +1,20 @@
 //! What a client knows of its connection, told in state changes instead of librdkafka's stream of lines.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rdkafka::TopicPartitionList;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
-use crate::RENEWAL;
+use crate::{Forbidden, RENEWAL};
 
 /// The same kind of line is logged once in this time.
 const QUIET: Duration = Duration::from_secs(60);
@@ -27,10 +28,14 @@ pub(crate) struct Connection(Arc<State>);
 #[derive(Debug)]
 struct State {
     client: String,
+    /// The group of a consumer, for those that commit offsets.
+    group: String,
+    /// The authorizer has refused the group.
+    group_refused: AtomicBool,
     /// The same as `outage.since.is_some()`, to be asked for each record.
     down: AtomicBool,
     outage: Mutex<Outage>,
-    logged: Mutex<HashMap<String, Instant>>,
+    logged: Mutex<BTreeMap<String, Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,8 +54,14 @@ struct Outage {
 
 impl Connection {
     pub(crate) fn new(client: &str) -> Self {
+        Self::of_consumer(client, "")
+    }
+
+    pub(crate) fn of_consumer(client: &str, group: &str) -> Self {
         Self(Arc::new(State {
             client: client.to_owned(),
+            group: group.to_owned(),
+            group_refused: AtomicBool::new(false),
             down: AtomicBool::new(false),
             outage: Mutex::default(),
             logged: Mutex::default(),
@@ -65,6 +76,7 @@ impl Connection {
             outage.ended = Some(Instant::now());
             outage.renewed = None;
             outage.reason = None;
+            outage.refusal = None;
             tracing::info!(client = self.0.client, seconds, "kafka is back");
         }
     }
@@ -113,15 +125,44 @@ impl Connection {
         format!("kafka is out of reach: {}", self.reason(error))
     }
 
+    /// Says, now and then, which right is missing for something that does not hold up the client.
+    pub(crate) fn say_forbidden(&self, forbidden: &Forbidden) {
+        let (client, reason) = (self.0.client.as_str(), forbidden.to_string());
+        if is_news(&mut SAID.lock(), &format!("{client}: {reason}")) {
+            tracing::warn!(client, reason, "a right is missing");
+        }
+    }
+
+    /// The same for a group whose coordinator is asked for. Partitions that are assigned are read without it.
+    pub(crate) fn say_group_forbidden(&self) {
+        self.say_forbidden(&Forbidden::group("Describe", &self.0.group));
+    }
+
+    /// Whether the authorizer has refused the group since this was asked last.
+    pub(crate) fn take_group_refused(&self) -> bool {
+        self.0.group_refused.swap(false, Ordering::Relaxed)
+    }
+
+    /// The group of a consumer.
+    pub(crate) fn group(&self) -> &str {
+        &self.0.group
+    }
+
     /// Whether a line of this kind has not been logged for a while.
     fn is_news(&self, kind: &str) -> bool {
-        let mut logged = self.0.logged.lock();
-        let news = logged.get(kind).is_none_or(|last| last.elapsed() > QUIET);
-        if news {
-            logged.insert(kind.to_owned(), Instant::now());
-        }
-        news
+        is_news(&mut self.0.logged.lock(), kind)
     }
+}
+
+/// What was said of rights, by all clients: some live only until they meet a missing one, and others follow.
+static SAID: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+
+fn is_news(logged: &mut BTreeMap<String, Instant>, kind: &str) -> bool {
+    let news = logged.get(kind).is_none_or(|last| last.elapsed() > QUIET);
+    if news {
+        logged.insert(kind.to_owned(), Instant::now());
+    }
+    news
 }
 
 /// Waits until a broker is connected and knows the topic's leaders, for at most twice the `timeout`.
@@ -145,12 +186,15 @@ pub(crate) fn wait_for_broker<C: ClientContext>(
 
 impl ClientContext for Connection {
     /// librdkafka's own lines. Those about connections repeat several times a second in an outage: [`Self::error`]
-    /// and [`Connection::up`] tell the same in two. `CONFWARN` says that a producer ignores what is for consumers: the
+    /// and [`Connection::up`] tell the same in two. Fatal ones end a client, and whoever replaces it says why. `CONFWARN` says that a producer ignores what is for consumers: the
     /// user's properties are given to both.
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
         let client = self.0.client.as_str();
         let error_or_warning = (level as i32) <= RDKafkaLogLevel::Warning as i32;
-        if matches!(kind, "FAIL" | "ERROR" | "CONFWARN") || !error_or_warning || !self.is_news(kind) {
+        if matches!(kind, "FAIL" | "ERROR" | "FATAL" | "TXNERR" | "CONFWARN")
+            || !error_or_warning
+            || !self.is_news(kind)
+        {
             tracing::debug!(client, kind, line, "librdkafka");
         } else {
             tracing::warn!(client, kind, line, "librdkafka");
@@ -162,6 +206,7 @@ impl ClientContext for Connection {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.down(reason),
             // Comes this way too, and is no error.
             Some(RDKafkaErrorCode::PartitionEOF) => {}
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => self.0.group_refused.store(true, Ordering::Relaxed),
             Some(code) => {
                 // "kafka:9092/1: Connect to … failed: Connection refused (after 0ms in state CONNECT, 62 identical …)":
                 // without its end it says the same each time.
@@ -186,7 +231,17 @@ impl ClientContext for Connection {
     }
 }
 
-impl ConsumerContext for Connection {}
+impl ConsumerContext for Connection {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                self.say_forbidden(&Forbidden::group("Read", &self.0.group));
+            }
+            Err(error) => tracing::debug!(client = self.0.client, %error, "an offset was not committed"),
+            Ok(()) => {}
+        }
+    }
+}
 
 impl ProducerContext for Connection {
     type DeliveryOpaque = ();

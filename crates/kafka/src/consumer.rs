@@ -9,7 +9,6 @@ mod record;
 mod replay;
 mod scan;
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -21,8 +20,8 @@ pub use self::error::ConsumeError;
 use self::error::{Meaning, meaning};
 pub use self::queries::{Committed, Watermarks};
 pub use self::record::ConsumedRecord;
-use crate::Config;
 use crate::connection::{Connection, wait_for_broker};
+use crate::{Config, Forbidden};
 
 /// A question to the broker.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,7 +43,7 @@ pub enum Event<'a> {
     /// Everything in this partition has been read.
     End(i32),
     /// The broker does not serve a partition, for this reason. The client goes on trying.
-    Interrupted(String),
+    Interrupted(ConsumeError),
     /// Nothing, or an outage that may pass: see [`Consumer::is_disconnected`].
     Idle,
 }
@@ -55,7 +54,7 @@ impl Consumer {
     /// # Errors
     /// When librdkafka does not accept the configuration.
     pub fn new(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
-        Self::create(config.consumer(client_id, group), client_id, config.name(topic))
+        Self::create(config, config.consumer(client_id, group), client_id, group, topic)
     }
 
     /// The same for reading much at once with [`Self::replay`]: it asks for the next records before these are taken.
@@ -64,20 +63,28 @@ impl Consumer {
     /// As [`Self::new`].
     pub fn for_replay(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
         Self::create(
+            config,
             config.replaying_consumer(client_id, group),
             client_id,
-            config.name(topic),
+            group,
+            topic,
         )
     }
 
-    fn create(config: ClientConfig, client_id: &str, topic: String) -> Result<Self, KafkaError> {
-        let connection = Connection::new(client_id);
+    fn create(
+        names: &Config,
+        config: ClientConfig,
+        client_id: &str,
+        group: &str,
+        topic: &str,
+    ) -> Result<Self, KafkaError> {
+        let connection = Connection::of_consumer(client_id, &names.name(group));
         let consumer = config.create_with_context(connection.clone())?;
         Ok(Self {
             config,
             consumer,
             connection,
-            topic,
+            topic: names.name(topic),
         })
     }
 
@@ -106,8 +113,18 @@ impl Consumer {
     }
 
     fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> ConsumeError {
-        let topic = self.topic.clone();
-        move |source| ConsumeError::Kafka { topic, action, source }
+        move |source| {
+            let topic = self.topic.clone();
+            match source.rdkafka_error_code().map(meaning) {
+                Some(Meaning::TopicForbidden) => self.forbidden(),
+                Some(Meaning::GroupForbidden) => Forbidden::group("Read", self.connection.group()).into(),
+                _ => ConsumeError::Kafka { topic, action, source },
+            }
+        }
+    }
+
+    fn forbidden(&self) -> ConsumeError {
+        Forbidden::topic("Read", &self.topic).into()
     }
 
     fn list(&self, positions: impl IntoIterator<Item = (i32, Offset)>) -> Result<TopicPartitionList, KafkaError> {
@@ -173,9 +190,12 @@ impl Consumer {
                 reason: code.to_string(),
             }),
             Meaning::Outage => Ok(Event::Idle),
-            Meaning::Interruption => Ok(Event::Interrupted(format!(
-                "kafka does not serve topic {topic:?}: {code}"
-            ))),
+            Meaning::GroupForbidden => {
+                self.connection.say_group_forbidden();
+                Ok(Event::Idle)
+            }
+            Meaning::TopicForbidden => Ok(Event::Interrupted(self.forbidden())),
+            Meaning::Interruption => Ok(Event::Interrupted(ConsumeError::NotServed { topic, code })),
         }
     }
 
@@ -185,8 +205,11 @@ impl Consumer {
     }
 
     /// Why there was no answer but this error, as a sentence for an operator.
-    pub fn outage(&self, error: &impl Display) -> String {
-        self.connection.outage(error)
+    pub fn outage(&self, error: &ConsumeError) -> String {
+        match error {
+            ConsumeError::Forbidden(forbidden) => forbidden.to_string(),
+            error => self.connection.outage(error),
+        }
     }
 }
 

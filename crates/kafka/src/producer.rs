@@ -2,6 +2,7 @@
 
 mod batch;
 mod client;
+mod error;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +14,10 @@ use tokio::time::timeout;
 
 use self::batch::Batch;
 use self::client::Client;
-use crate::Config;
+pub use self::error::SendError;
+use crate::authorization::refuses_topic;
 use crate::connection::Connection;
+use crate::{Config, Forbidden};
 
 /// How long a request for metadata may take.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,6 +27,9 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 const FEW_RECORDS: usize = 4;
 /// How long the other client gathers, so that a batch is one request. A batch is handed over in less than this.
 const LINGER: Duration = Duration::from_micros(300);
+/// How long a refusal of the authorizer stands: then a record is tried again, with another client where this one is
+/// broken by it.
+const REFUSAL: Duration = Duration::from_secs(3);
 /// A batch is given up after this: `message.timeout.ms` and the half second that librdkafka may notice it late.
 const BATCH_TIMEOUT: Duration = Duration::from_millis(5200);
 
@@ -42,6 +48,8 @@ struct Shared {
     topic: String,
     connection: Connection,
     clients: Mutex<Arc<Clients>>,
+    /// When the authorizer has last refused to write.
+    refused: Mutex<Option<Instant>>,
 }
 
 /// Two clients, because a single record is not to wait for others, and many are to share one request.
@@ -73,29 +81,6 @@ pub struct Delivery {
     pub offset: i64,
 }
 
-/// A record was not acknowledged.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SendError {
-    /// It is not in the log and will not be.
-    #[error("the record was not written: {0}")]
-    NotWritten(KafkaError),
-    /// It may or may not be in the log.
-    #[error("it is unknown whether the record was written: {0}")]
-    Unknown(KafkaError),
-}
-
-impl SendError {
-    /// Sorts the error of a delivery report. Only these two are certain: the broker has looked at the record and refused
-    /// it. Any other error, that of a missing topic too, can come after an earlier attempt that was appended and whose
-    /// acknowledgement was lost.
-    fn from_report(error: KafkaError) -> Self {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidRecord) => Self::NotWritten(error),
-            _ => Self::Unknown(error),
-        }
-    }
-}
-
 impl Clients {
     fn create(config: &Config, client_id: &str, connection: &Connection) -> Result<Self, KafkaError> {
         let client = |linger| Client::create(&config.producer(client_id, linger), connection);
@@ -108,19 +93,46 @@ impl Clients {
     fn both(&self) -> [&Client; 2] {
         [&self.prompt, &self.gathering]
     }
+
+    fn fatal_error(&self) -> Option<KafkaError> {
+        self.both().into_iter().find_map(Client::fatal_error)
+    }
 }
 
 impl Shared {
+    /// Which right is missing, while a refusal stands.
+    fn refusal(&self) -> Option<Forbidden> {
+        let refused = *self.refused.lock();
+        let stands = refused.is_some_and(|refused| refused.elapsed() < REFUSAL);
+        stands.then(|| self.forbidden())
+    }
+
+    /// Keeps in mind that the authorizer has refused.
+    fn refuse(&self) {
+        *self.refused.lock() = Some(Instant::now());
+        self.connection.say_forbidden(&self.forbidden());
+    }
+
+    fn forbidden(&self) -> Forbidden {
+        Forbidden::topic("Write", &self.topic)
+    }
+
     /// The clients to use now: others than before when these will never write again.
     fn clients(&self) -> Arc<Clients> {
         let mut clients = self.clients.lock();
-        let broken = clients.both().into_iter().find_map(Client::fatal_error);
+        let broken = clients.fatal_error();
+        let forbidden = broken.as_ref().is_some_and(refuses_topic);
+        if forbidden && self.refusal().is_some() {
+            return Arc::clone(&clients);
+        }
         if broken.is_some() || self.connection.needs_renewal() {
             let client = self.client_id.as_str();
             match Clients::create(&self.config, client, &self.connection) {
                 Ok(fresh) => {
-                    if let Some(reason) = broken {
-                        tracing::warn!(client, reason, "the producer is broken and was replaced");
+                    match broken {
+                        Some(_) if forbidden => self.refuse(),
+                        Some(reason) => tracing::warn!(client, %reason, "the producer is broken and was replaced"),
+                        None => {}
                     }
                     *clients = Arc::new(fresh);
                     self.connection.renewed();
@@ -146,6 +158,7 @@ impl Producer {
             topic: config.name(topic),
             connection,
             clients: Mutex::new(Arc::new(clients)),
+            refused: Mutex::default(),
         })))
     }
 
@@ -172,7 +185,12 @@ impl Producer {
         client.serve_reports();
         // Neither end is an error: what was not reported in time is unknown.
         let _ = timeout(BATCH_TIMEOUT, complete).await;
-        batch.into_outcomes()
+        let outcomes = batch.into_outcomes();
+        let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+        if failed.is_some_and(|error| error.is_refused() || clients.fatal_error().as_ref().is_some_and(refuses_topic)) {
+            self.0.refuse();
+        }
+        outcomes
     }
 
     /// Waits until everything that was sent has its answer, and takes the clients down. Takes at most `timeout` and a
@@ -194,9 +212,9 @@ impl Producer {
 }
 
 impl ProducerHealth {
-    /// Whether the producer has lost all brokers since the last answer.
-    pub fn is_disconnected(&self) -> bool {
-        self.0.connection.is_down()
+    /// Whether the producer has lost all brokers since the last answer, or was lately not allowed to write.
+    pub fn is_doubtful(&self) -> bool {
+        self.0.connection.is_down() || self.0.refusal().is_some()
     }
 
     /// Asks the broker whether records for `partition` can be written. Replaces clients that are broken, or that have
@@ -215,6 +233,9 @@ impl ProducerHealth {
 impl Shared {
     fn check(&self, partition: i32) -> Result<(), String> {
         let (clients, topic) = (self.clients(), &self.topic);
+        if let Some(forbidden) = self.refusal() {
+            return Err(forbidden.to_string());
+        }
         // Both: each has connections of its own.
         let metadata = clients
             .gathering
@@ -229,9 +250,7 @@ impl Shared {
         let partitions = match found.map(|found| (found.partitions(), found.error())) {
             Some((partitions @ [_, ..], _)) => partitions,
             Some((_, Some(error))) if RDKafkaErrorCode::from(error) == RDKafkaErrorCode::TopicAuthorizationFailed => {
-                return Err(format!(
-                    "kafka does not allow access to topic {topic:?}: grant Describe and Write"
-                ));
+                return Err(self.forbidden().to_string());
             }
             _ => return Err(format!("topic {topic:?} does not exist: run mall topics")),
         };
@@ -242,32 +261,6 @@ impl Shared {
             )),
             Some(found) if found.leader() < 0 => Err(format!("partition {partition} of topic {topic:?} has no leader")),
             Some(_) => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_record_that_the_broker_refused_is_certainly_not_written() {
-        let sort = |code| SendError::from_report(KafkaError::MessageProduction(code));
-        for code in [RDKafkaErrorCode::MessageSizeTooLarge, RDKafkaErrorCode::InvalidRecord] {
-            assert!(matches!(sort(code), SendError::NotWritten(_)), "{code}");
-        }
-        for code in [
-            RDKafkaErrorCode::UnknownTopic,
-            RDKafkaErrorCode::UnknownPartition,
-            RDKafkaErrorCode::UnknownTopicOrPartition,
-            RDKafkaErrorCode::TopicAuthorizationFailed,
-            RDKafkaErrorCode::MessageTimedOut,
-            RDKafkaErrorCode::PurgeInflight,
-            RDKafkaErrorCode::PurgeQueue,
-            RDKafkaErrorCode::NotEnoughReplicasAfterAppend,
-            RDKafkaErrorCode::Fatal,
-        ] {
-            assert!(matches!(sort(code), SendError::Unknown(_)), "{code}");
         }
     }
 }

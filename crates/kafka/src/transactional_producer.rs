@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Connection, wait_for_broker};
-use crate::{Config, RENEWAL, Record};
+use crate::{Config, Forbidden, RENEWAL, Record};
 
 /// One attempt to take over the transactional id; then the stop signal is looked at, and it is tried again.
 const INIT_ATTEMPT: Duration = Duration::from_secs(3);
@@ -32,6 +32,7 @@ const WRITE_TIMEOUT: Duration = RENEWAL;
 pub struct TransactionalProducer {
     producer: BaseProducer<Deliveries>,
     topic: String,
+    transactional_id: String,
     stop: CancellationToken,
 }
 
@@ -76,6 +77,7 @@ impl TransactionalProducer {
         let opened = Self {
             producer,
             topic: config.name(topic),
+            transactional_id: config.name(transactional_id),
             stop: stop.clone(),
         };
         let begun = Instant::now();
@@ -129,8 +131,9 @@ impl TransactionalProducer {
         while self.producer.in_flight_count() > 0 {
             std::thread::sleep(DELIVERY_POLL);
             self.producer.poll(Duration::ZERO);
-            if let Some(error) = self.deliveries().batch.lock().failed.take() {
-                return Err(self.failure(&error));
+            let failed = self.deliveries().batch.lock().failed.take();
+            if let Some(error) = failed {
+                return Err(self.failure(&self.reason_of_abort().unwrap_or(error)));
             }
             if self.stop.is_cancelled() {
                 let since = *stopping.get_or_insert_with(Instant::now);
@@ -143,6 +146,15 @@ impl TransactionalProducer {
             }
         }
         Ok(())
+    }
+
+    /// Why the transaction has to be aborted: its records are only said to have been purged. Beginning another one before
+    /// that does nothing but tell.
+    fn reason_of_abort(&self) -> Option<KafkaError> {
+        match self.producer.begin_transaction() {
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => Some(KafkaError::Transaction(error)),
+            _ => None,
+        }
     }
 
     /// Commits in attempts of half a second, so that an outage does not hold up a stop. An attempt that timed out is
@@ -188,6 +200,12 @@ impl TransactionalProducer {
             Some(
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
             ) => TransactionError::Fenced(reason),
+            Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => {
+                TransactionError::Failed(Forbidden::transactional_id(&self.transactional_id).to_string())
+            }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                TransactionError::Failed(Forbidden::topic("Write", &self.topic).to_string())
+            }
             _ => TransactionError::Failed(reason),
         }
     }

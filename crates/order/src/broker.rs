@@ -89,7 +89,7 @@ impl Broker {
     pub(crate) async fn watch(self, shutdown: CancellationToken) {
         let mut checked = Instant::now();
         while tokio::time::timeout(INTERVAL, shutdown.cancelled()).await.is_err() {
-            let doubtful = self.producer.is_disconnected() || self.latch.reason().is_some();
+            let doubtful = self.producer.is_doubtful() || self.latch.reason().is_some();
             if doubtful || checked.elapsed() > CHECK_INTERVAL {
                 match self.producer.check(self.partition()).await {
                     Ok(()) => self.latch.release(),

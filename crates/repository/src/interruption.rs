@@ -21,7 +21,10 @@ impl From<ConsumeError> for Interruption {
         match error {
             ConsumeError::Stopped { .. } => Self::Stopped,
             ConsumeError::PositionLost { .. } | ConsumeError::Damaged { .. } => Self::Failed(error.into()),
-            ConsumeError::Stalled { .. } | ConsumeError::Kafka { .. } => Self::Restart {
+            ConsumeError::Stalled { .. }
+            | ConsumeError::Kafka { .. }
+            | ConsumeError::Forbidden(_)
+            | ConsumeError::NotServed { .. } => Self::Restart {
                 reason: error.to_string(),
             },
         }

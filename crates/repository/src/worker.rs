@@ -89,7 +89,9 @@ impl Worker {
                 Interruption::Stopped => return Ok(()),
                 Interruption::Failed(error) => return Err(error),
                 Interruption::Restart { reason } => {
-                    tracing::warn!(service = self.name, reason, "beginning anew with what the log says");
+                    if self.latch.reason().as_ref() != Some(&reason) {
+                        tracing::warn!(service = self.name, reason, "beginning anew with what the log says");
+                    }
                     self.latch.hold(&reason);
                     self.wait(PAUSE);
                     self.orders.renew().context("could not make another consumer")?;
@@ -103,18 +105,16 @@ impl Worker {
         if self.shutdown.is_cancelled() {
             return Err(Interruption::Stopped);
         }
-        let transactional_id = format!("repository-{}", self.partition);
         let client_id = format!("{}-producer", self.name);
-        let waiting = |reason: &str| self.latch.hold(reason);
         let kafka = &self.config.kafka;
         // In this order: only after the predecessor's transaction is settled does the log say where it ended.
         let producer = TransactionalProducer::open(
             kafka,
             &client_id,
-            &transactional_id,
+            &format!("repository-{}", self.partition),
             "shipment",
             &self.shutdown,
-            waiting,
+            |reason| self.latch.hold(reason),
         )?;
         let shipments = Consumer::for_replay(kafka, &format!("{}-tail", self.name), "repository", "shipment")
             .map_err(|error| Interruption::Failed(error.into()))?;
@@ -195,9 +195,9 @@ impl Worker {
                     batching.end();
                     self.interrupted = None;
                 }
-                Event::Interrupted(reason) => {
+                Event::Interrupted(error) => {
                     batching.idle();
-                    self.latch.hold(&reason);
+                    self.latch.hold(&error.to_string());
                     self.interrupted.get_or_insert_with(Instant::now);
                 }
                 Event::Idle => batching.idle(),

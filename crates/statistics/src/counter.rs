@@ -74,11 +74,13 @@ impl Counter {
                     reading = false;
                 }
                 // After that there is something to show, and other partitions may go on.
-                Event::Interrupted(reason) if !caught_up => self.latch.hold(&reason),
-                Event::Interrupted(reason) if interruption.as_ref() == Some(&reason) => {}
-                Event::Interrupted(reason) => {
-                    tracing::warn!(service = self.service, reason, "the figures may be incomplete");
-                    interruption = Some(reason);
+                Event::Interrupted(error) if !caught_up => self.latch.hold(&error.to_string()),
+                Event::Interrupted(error) => {
+                    let reason = Some(error.to_string());
+                    if interruption != reason {
+                        tracing::warn!(service = self.service, reason, "the figures may be incomplete");
+                        interruption = reason;
+                    }
                 }
             }
             if !caught_up && progress.is_caught_up() {
@@ -114,6 +116,7 @@ impl Counter {
                 self.assigned.push(partition);
                 self.assign(&[partition])?;
             }
+            News::Forbidden(reason) => self.latch.hold(&reason),
             News::OutOfReach(partition) => progress.out_of_reach(partition.index()),
             // With partitions there is something to show: the figures are good, if not of this moment.
             News::Outage(reason) if self.partitions.is_empty() => self.latch.hold(&reason),

@@ -35,10 +35,22 @@ pub(crate) enum News {
     Start(Partition, Start, Watermarks),
     /// This partition has no leader that answers.
     OutOfReach(Partition),
+    /// A partition cannot be started, because a right is missing.
+    Forbidden(String),
     /// There is no answer, for this reason.
     Outage(String),
     /// There has been none for so long that clients are replaced.
     Renewal,
+}
+
+/// What is known of the start of a partition.
+enum Answer {
+    /// Where it is to be read from, and what it holds.
+    Start(Start, Watermarks),
+    /// Its leader does not say.
+    OutOfReach,
+    /// A right is missing.
+    Forbidden(String),
 }
 
 /// Asks about one topic. Blocks its thread.
@@ -134,13 +146,21 @@ impl Discovery {
         } else {
             PATIENCE
         };
-        let start = match leader(partition) {
+        let answer = match leader(partition) {
             Some(_) => self.start(partition, patience, snapshot)?,
-            None => None,
+            None => Answer::OutOfReach,
         };
-        if let Some((start, bounds)) = start {
-            self.tell(News::Start(partition, start, bounds));
-            return Ok(true);
+        match answer {
+            Answer::Start(start, bounds) => {
+                self.tell(News::Start(partition, start, bounds));
+                return Ok(true);
+            }
+            Answer::Forbidden(reason) => {
+                self.pending.queue.push_back((partition, true));
+                self.tell(News::Forbidden(reason));
+                return Ok(false);
+            }
+            Answer::OutOfReach => {}
         }
         let same = |other: Partition| leader(other) == leader(partition);
         for partition in self.pending.failed(partition, same) {
@@ -149,25 +169,23 @@ impl Discovery {
         Ok(false)
     }
 
-    /// Where a partition is to be read from; `None` when its leader does not say what it holds.
+    /// Where a partition is to be read from.
     ///
     /// # Errors
     /// When its records are damaged.
-    fn start(
-        &self,
-        partition: Partition,
-        patience: Duration,
-        snapshot: &Snapshot,
-    ) -> anyhow::Result<Option<(Start, Watermarks)>> {
-        let Ok(bounds) = self.consumer.watermarks_within(partition.id(), patience) else {
-            return Ok(None);
+    fn start(&self, partition: Partition, patience: Duration, snapshot: &Snapshot) -> anyhow::Result<Answer> {
+        let bounds = match self.consumer.watermarks_within(partition.id(), patience) {
+            Ok(bounds) => bounds,
+            Err(error @ ConsumeError::Forbidden(_)) => return Ok(Answer::Forbidden(error.to_string())),
+            Err(_) => return Ok(Answer::OutOfReach),
         };
         let start = match start::check(snapshot.position(self.topic, partition), bounds) {
             Ok(Check::Decided(start)) => Ok(start),
             Ok(Check::Compare(expected)) => match self.record_at(partition, expected.offset) {
                 Ok(found) => start::compare(expected, found),
                 Err(error @ ConsumeError::Damaged { .. }) => return Err(error.into()),
-                Err(_) => return Ok(None),
+                Err(error @ ConsumeError::Forbidden(_)) => return Ok(Answer::Forbidden(error.to_string())),
+                Err(_) => return Ok(Answer::OutOfReach),
             },
             Err(discard) => Err(discard),
         };
@@ -181,7 +199,7 @@ impl Discovery {
             );
             Start::AtBeginning
         });
-        Ok(Some((start, bounds)))
+        Ok(Answer::Start(start, bounds))
     }
 
     /// The record at an offset, or the one after it where there is none.

@@ -3,6 +3,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::replay::REPLAY_PATIENCE;
+use crate::Forbidden;
 
 /// Consuming cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,17 @@ pub enum ConsumeError {
         /// What interrupted it, if the client said so.
         reason: String,
     },
+    /// The authorizer does not allow it.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The partition is not served at the moment.
+    #[error("kafka does not serve topic {topic:?}: {code}")]
+    NotServed {
+        /// The topic.
+        topic: String,
+        /// What the client says.
+        code: RDKafkaErrorCode,
+    },
     /// The process is asked to stop.
     #[error("stopped while reading topic {topic:?} back")]
     Stopped {
@@ -58,6 +70,10 @@ pub enum ConsumeError {
 pub(super) enum Meaning {
     /// No broker is reached; the connection keeps account of that.
     Outage,
+    /// The authorizer does not let the topic be read.
+    TopicForbidden,
+    /// The authorizer does not let the group be used.
+    GroupForbidden,
     /// This partition is not served at the moment: the client goes on trying.
     Interruption,
     /// The position does not exist.
@@ -86,6 +102,8 @@ pub(super) fn meaning(code: RDKafkaErrorCode) -> Meaning {
         | RDKafkaErrorCode::RequestTimedOut
         | RDKafkaErrorCode::Authentication
         | RDKafkaErrorCode::SSL => Meaning::Outage,
+        RDKafkaErrorCode::TopicAuthorizationFailed => Meaning::TopicForbidden,
+        RDKafkaErrorCode::GroupAuthorizationFailed => Meaning::GroupForbidden,
         _ => Meaning::Interruption,
     }
 }
@@ -107,8 +125,6 @@ mod tests {
         assert_eq!(meaning(RDKafkaErrorCode::AutoOffsetReset), Meaning::PositionLost);
         assert_eq!(meaning(RDKafkaErrorCode::AllBrokersDown), Meaning::Outage);
         for code in [
-            RDKafkaErrorCode::TopicAuthorizationFailed,
-            RDKafkaErrorCode::GroupAuthorizationFailed,
             RDKafkaErrorCode::UnknownTopicOrPartition,
             RDKafkaErrorCode::KafkaStorageError,
         ] {

@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::error::{Meaning, meaning};
 use super::{ASK_TIMEOUT, ConsumeError, Consumer};
+use crate::Forbidden;
 
 /// The offsets that a partition holds: `low` up to, but not including, `high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,12 @@ impl Consumer {
     pub fn watermarks_within(&self, partition: i32, timeout: Duration) -> Result<Watermarks, ConsumeError> {
         let timeout = timeout.min(ASK_TIMEOUT);
         let answer = self.consumer.fetch_watermarks(&self.topic, partition, timeout);
+        // librdkafka does not know the partitions of a topic that may not be described, and does not say why.
+        if let Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic)) =
+            answer
+        {
+            self.leaders()?;
+        }
         let (low, high) = self.answered("ask for the offsets", answer)?;
         Ok(Watermarks { low, high })
     }
@@ -84,11 +91,15 @@ impl Consumer {
     /// The leader of each partition of the topic, where it has one; none at all when the topic does not exist.
     ///
     /// # Errors
-    /// When the broker does not answer.
+    /// When the broker does not answer, or does not allow to ask.
     pub fn leaders(&self) -> Result<Vec<Option<i32>>, ConsumeError> {
         let answer = self.consumer.fetch_metadata(Some(&self.topic), ASK_TIMEOUT);
         let metadata = self.answered("ask for the partitions", answer)?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let code = topic.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
+        if code.map(meaning) == Some(Meaning::TopicForbidden) {
+            return Err(self.forbidden());
+        }
         let partitions = topic.map_or(&[][..], |topic| topic.partitions());
         let mut leaders = vec![None; partitions.len()];
         for partition in partitions {
@@ -154,7 +165,12 @@ impl Consumer {
         let answer = self
             .list([(partition, Offset::Invalid)])
             .and_then(|list| self.consumer.committed_offsets(list, ASK_TIMEOUT));
-        let list = self.answered("ask for the committed offsets", answer)?;
+        // Without a coordinator there is no answer, and why is only heard.
+        let list = self.answered("ask for the committed offsets", answer);
+        if self.connection.take_group_refused() && list.is_err() {
+            return Err(Forbidden::group("Read", self.connection.group()).into());
+        }
+        let list = list?;
         let elements = list.elements();
         Ok(elements.first().and_then(|element| match element.offset() {
             Offset::Offset(offset) => Some(Committed {

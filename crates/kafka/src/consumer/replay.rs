@@ -24,7 +24,7 @@ impl Consumer {
     /// getting it from librdkafka.
     ///
     /// # Errors
-    /// When nothing comes for a while, the position does not exist, or `stop` is cancelled.
+    /// When nothing comes for a while, a right is missing, the position does not exist, or `stop` is cancelled.
     pub fn replay(
         &self,
         partition: i32,
@@ -74,7 +74,8 @@ impl Consumer {
                     idle_since = None;
                 }
                 Event::End(_) => break,
-                Event::Interrupted(reason) => interruption = reason,
+                Event::Interrupted(error @ ConsumeError::Forbidden(_)) => return Err(error),
+                Event::Interrupted(error) => interruption = error.to_string(),
                 Event::Idle if idle_since.get_or_insert_with(Instant::now).elapsed() > REPLAY_PATIENCE => {
                     return Err(ConsumeError::Stalled {
                         topic: topic(),

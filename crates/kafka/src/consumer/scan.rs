@@ -16,9 +16,11 @@ impl Consumer {
     /// As [`Self::new`].
     pub fn for_scan(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
         Self::create(
+            config,
             config.scanning_consumer(client_id, group),
             client_id,
-            config.name(topic),
+            group,
+            topic,
         )
     }
 
@@ -44,7 +46,8 @@ impl Consumer {
                     }
                 }
                 Event::End(_) => break,
-                Event::Interrupted(reason) => interruption = reason,
+                Event::Interrupted(error @ ConsumeError::Forbidden(_)) => return Err(error),
+                Event::Interrupted(error) => interruption = error.to_string(),
                 Event::Idle => {}
             }
             if rest.is_zero() {

@@ -111,9 +111,9 @@ impl Client {
     }
 
     /// Why this client will never write again, if so.
-    pub(super) fn fatal_error(&self) -> Option<String> {
-        let (code, reason) = self.producer().ok()?.client().fatal_error()?;
-        Some(format!("{code}: {reason}"))
+    pub(super) fn fatal_error(&self) -> Option<KafkaError> {
+        let (code, _) = self.producer().ok()?.client().fatal_error()?;
+        Some(KafkaError::Global(code))
     }
 
     /// Asks the broker for the partitions of a topic.

@@ -58,7 +58,7 @@ async fn missing_authorization_is_the_reason_why_a_repository_is_not_ready() {
     answer_with(&cluster, Fetch, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
     eventually("it says why it is not ready", async || {
         let reply = Client::new().get(address, "/ready").await;
-        !reply.status.is_success() && reply.text.contains("authorization failed")
+        !reply.status.is_success() && reply.text.contains("does not allow Read on topic")
     })
     .await;
     cluster.mock().clear_request_errors(Fetch);

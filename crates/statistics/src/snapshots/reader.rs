@@ -62,7 +62,8 @@ impl Reader {
                 Err(error) => error,
             };
             match error {
-                Unreadable::Outage(error) => {
+                // An operator is waited for: what may not be read may hold more than could be counted.
+                Unreadable::Outage(error) | Unreadable::NotServed(error @ ConsumeError::Forbidden(_)) => {
                     answered = None;
                     self.latch.hold(&self.consumer.outage(&error));
                     if self.consumer.needs_renewal() {
