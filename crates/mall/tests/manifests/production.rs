@@ -43,14 +43,19 @@ fn each_service_is_a_user_of_its_own_at_an_existing_kafka() {
     let production = overlay("k8s/overlays/production");
     for service in SPEAK_KAFKA {
         let workload = production.workload(service);
-        let mut secrets = Vec::new();
-        for volume in list(&pod(workload)["volumes"]) {
-            secrets.push(&volume["secret"]["secretName"]);
+        let volumes = list(&pod(workload)["volumes"]);
+        for container in containers(workload) {
+            let user = if container["name"] == "topics" { "topics" } else { service };
+            let mounted = list(&container["volumeMounts"]).iter().map(|mount| {
+                let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]);
+                &volume.expect("a volume of the pod")["secret"]["secretName"]
+            });
+            let named = list(&container["env"])
+                .iter()
+                .filter_map(|variable| variable["valueFrom"]["secretKeyRef"].get("name"));
+            let secrets: Vec<_> = mounted.chain(named).collect();
+            assert_eq!(secrets, [format!("kafka-{user}").as_str(); 3], "{service}");
         }
-        for variable in containers(workload).flat_map(|container| list(&container["env"])) {
-            secrets.extend(variable["valueFrom"]["secretKeyRef"].get("name"));
-        }
-        assert_eq!(secrets, [format!("kafka-{service}").as_str(); 5], "{service}");
     }
     assert!(pod(production.workload("gateway")).get("volumes").is_none());
 }
