@@ -114,7 +114,7 @@ fn host(addresses: &BTreeMap<Partition, Uri>, partition: Partition, service: &st
 /// # Errors
 /// When an order service has no address, or the server breaks.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
-    let metrics = Metrics::register(&mut context.metrics);
+    let metrics = Metrics::register(&mut context.metrics, config.replicas);
     let mut tasks = Tasks::new(&context.shutdown);
     let mut senders = BTreeMap::new();
     for partition in config.replicas.partitions() {

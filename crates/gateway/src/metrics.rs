@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::Partition;
+use domain::{Partition, Replicas};
 use poem::http::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -17,6 +17,23 @@ struct RequestLabels {
     partition: Option<i32>,
     status: u16,
 }
+
+impl RequestLabels {
+    fn new(partition: Option<Partition>, status: StatusCode) -> Self {
+        Self {
+            partition: partition.map(Partition::id),
+            status: status.as_u16(),
+        }
+    }
+}
+
+/// The replies that alerts are about. Each is there from the start, as a counter that begins with its first increment
+/// never increases for Prometheus.
+const COUNTED_FROM_THE_START: [StatusCode; 3] = [
+    StatusCode::OK,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PartitionLabel {
@@ -35,7 +52,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry, replicas: Replicas) -> Self {
         let metrics = Self {
             requests: Family::default(),
             duration: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
@@ -63,14 +80,20 @@ impl Metrics {
             "Orders in one request to an order service",
             metrics.batch_orders.clone(),
         );
+        for partition in replicas.partitions() {
+            for status in COUNTED_FROM_THE_START {
+                drop(
+                    metrics
+                        .requests
+                        .get_or_create(&RequestLabels::new(Some(partition), status)),
+                );
+            }
+        }
         metrics
     }
 
     pub(crate) fn count(&self, partition: Option<Partition>, status: StatusCode, duration: Duration) {
-        let labels = RequestLabels {
-            partition: partition.map(Partition::id),
-            status: status.as_u16(),
-        };
+        let labels = RequestLabels::new(partition, status);
         self.requests.get_or_create(&labels).inc();
         self.duration.observe(duration.as_secs_f64());
     }

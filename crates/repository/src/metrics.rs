@@ -55,7 +55,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "repository_transaction_duration",
-            "Time of a transaction",
+            "Time of a transaction that was committed",
             Unit::Seconds,
             metrics.transaction.clone(),
         );

@@ -1,7 +1,11 @@
 //! Everything that a service takes from its surroundings.
 
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
+
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -28,10 +32,16 @@ impl Context {
         let name = name.into();
         let mut metrics = Registry::with_prefix("mall");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        metrics.register("build", "What runs here", build);
+        metrics.register("build", "The version that runs", build);
         let about = "Lines of the log of this process that nobody read in time";
         metrics.register("log_dropped_lines", about, telemetry::dropped_lines());
+        let started = Gauge::<f64, AtomicU64>::default();
+        // A clock before 1970 is as good as 1970: what is looked at is how often this changes.
+        started.set(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64());
+        let about = "When this service was started, as Unix time";
+        metrics.register_with_unit("start_time", about, Unit::Seconds, started);
         let readiness = Readiness::new(&name, shutdown.clone());
+        metrics.register_collector(Box::new(readiness.clone()));
         Self {
             name,
             listener,

@@ -1,9 +1,14 @@
 //! Whether a service may get traffic: when all its latches are released and it is not stopping.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 use tokio_util::sync::CancellationToken;
 
 /// Whether a service may get traffic. Clones share their state.
@@ -81,6 +86,16 @@ impl Readiness {
     }
 }
 
+/// What `/ready` answers, looked at when the metrics are read.
+impl Collector for Readiness {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let about = "Whether /ready of this service answers 200: 1, or 0";
+        let mut ready = encoder.encode_descriptor("ready", about, None, MetricType::Gauge)?;
+        let labels = [("service", &*self.name)];
+        ConstGauge::new(u32::from(self.check().is_ok())).encode(ready.encode_family(&labels)?)
+    }
+}
+
 impl Latch {
     /// What the latch stands for is there. Logs "ready" when this was the last latch that was held.
     pub fn release(&self) {
@@ -125,6 +140,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
     use super::*;
     use crate::telemetry::Json;
     use crate::testing::logged;
@@ -150,6 +168,21 @@ mod tests {
         broker.release();
         shutdown.cancel();
         assert_eq!(readiness.check(), Err("stopping".to_owned()));
+    }
+
+    #[test]
+    fn readiness_is_a_metric() {
+        let readiness = Readiness::new("order-1", CancellationToken::new());
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(readiness.clone()));
+        let shown = || {
+            let mut text = String::new();
+            encode(&mut text, &registry).expect("text");
+            text.lines().find(|line| line.starts_with("ready{")).map(str::to_owned)
+        };
+        assert_eq!(shown().as_deref(), Some("ready{service=\"order-1\"} 0"));
+        readiness.latch("no broker").release();
+        assert_eq!(shown().as_deref(), Some("ready{service=\"order-1\"} 1"));
     }
 
     #[test]

@@ -33,13 +33,14 @@ type Figure = (&'static str, fn(&Totals) -> u64);
 
 impl Collector for FiguresCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let regions: Vec<(u16, Totals)> = self
-            .0
-            .lock()
-            .regions()
-            .iter()
-            .map(|region| (region.partition().into(), region.totals()))
-            .collect();
+        let (regions, offsets) = {
+            let statistics = self.0.lock();
+            let regions = statistics.regions().iter();
+            let regions: Vec<(u16, Totals)> = regions
+                .map(|region| (region.partition().into(), region.totals()))
+                .collect();
+            (regions, statistics.offsets())
+        };
         let figures: [(Figure, &str); 3] = [
             (
                 ("statistics_orders", |totals| totals.orders),
@@ -47,7 +48,7 @@ impl Collector for FiguresCollector {
             ),
             (
                 ("statistics_order_money", |totals| totals.money),
-                "The money of these orders",
+                "Money of the orders in topic order",
             ),
             (
                 ("statistics_waiting_orders", |totals| totals.waiting),
@@ -60,6 +61,12 @@ impl Collector for FiguresCollector {
                 let labels = [("partition", *partition)];
                 ConstGauge::new(figure(totals)).encode(gauge.encode_family(&labels)?)?;
             }
+        }
+        let help = "Offset up to which topic order is counted";
+        let mut gauge = encoder.encode_descriptor("statistics_order_offset", help, None, MetricType::Gauge)?;
+        for ((partition, _), offset) in regions.iter().zip(offsets.order) {
+            let labels = [("partition", *partition)];
+            ConstGauge::new(offset).encode(gauge.encode_family(&labels)?)?;
         }
         let outcomes: [Figure; 3] = [
             ("shipped", |totals| totals.shipped),
