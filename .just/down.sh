@@ -6,4 +6,4 @@ set -euo pipefail
 
 need_docker
 need_own_project
-docker compose down -v --remove-orphans
+docker compose --profile monitoring down -v --remove-orphans

@@ -44,11 +44,11 @@ validate() {
   local overlay work=target/k8s-validate components
   for overlay in namespace . overlays/local overlays/production; do
     mkdir -p $work
-    components=$(for name in traefik gateway-api node-selector autoscaling; do echo "../../k8s/components/$name,"; done)
+    components=$(for name in traefik gateway-api node-selector autoscaling monitoring; do echo "../../k8s/components/$name,"; done)
     [[ $overlay != namespace ]] || components=
     echo "{namespace: $namespace, resources: [../../k8s/$overlay], components: [$components]}" >$work/kustomization.yaml
     kubectl kustomize $work >$work/rendered.yaml
-    # It knows the objects of Kubernetes, not those of Traefik and of the Gateway API.
+    # It knows the objects of Kubernetes, not those of Traefik, of the Gateway API and of Prometheus.
     kubernetes-validate --strict --quiet --no-warn $work/rendered.yaml
     ok "k8s/$overlay, with every component: $(grep -c '^kind:' $work/rendered.yaml) objects"
   done

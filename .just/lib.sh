@@ -149,7 +149,7 @@ need_ports() {
   done < <(ports)
 }
 
-inner_port() { case $1 in kafka) echo 9092 ;; zookeeper) echo 2181 ;; *) echo 80 ;; esac; }
+inner_port() { case $1 in kafka) echo 9092 ;; prometheus) echo 9090 ;; zookeeper) echo 2181 ;; *) echo 80 ;; esac; }
 # ours SERVICE PORT: whether it is the mall itself that has the port.
 ours() { [[ $(docker compose port "$1" "$(inner_port "$1")" 2>/dev/null) == *:"$2" ]]; }
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

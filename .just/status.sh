@@ -13,7 +13,7 @@ trap 'rm -rf "$tmp"' EXIT
 # Docker checks a healthy container every 30 s only: those that can be asked are asked now.
 while IFS='|' read -r service id state _; do
   case $service/$state in
-    topics/* | kafka/* | zookeeper/*) ;;
+    topics/* | kafka/* | prometheus/* | zookeeper/*) ;;
     */running) (docker exec "$id" /mall healthcheck >"$tmp/$service" 2>&1 && echo ready >"$tmp/$service") & ;;
   esac
 done <<<"$all"

@@ -10,10 +10,12 @@ use crate::rendered::*;
 /// Somebody who is no pod of the mall.
 const OUTSIDE: &str = "outside";
 const DNS: &str = "dns";
+const PROMETHEUS: &str = "prometheus";
 
 /// Every connection that the policies let through, as `from -> to:port`.
 fn arrows(manifests: &Manifests) -> BTreeSet<String> {
     let dns = serde_json::json!({"k8s-app": "kube-dns"});
+    let prometheus = serde_json::json!({"app.kubernetes.io/name": "prometheus"});
     let policies = |workload: &Value, direction: &str| {
         let selected: Vec<_> = manifests
             .of(&["NetworkPolicy"])
@@ -44,13 +46,15 @@ fn arrows(manifests: &Manifests) -> BTreeSet<String> {
                 names.insert(OUTSIDE);
             }
             for peer in list(&rule[peers]) {
-                if peer.get("namespaceSelector").is_some() {
-                    assert_eq!(
-                        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"],
-                        "kube-system"
-                    );
-                    assert!(selects(&peer["podSelector"], &dns));
-                    names.insert(DNS);
+                if let Some(namespace) = peer.get("namespaceSelector") {
+                    let namespace = text(&namespace["matchLabels"]["kubernetes.io/metadata.name"]);
+                    let (labels, name) = match namespace {
+                        "kube-system" => (&dns, DNS),
+                        "monitoring" => (&prometheus, PROMETHEUS),
+                        other => panic!("namespace {other}"),
+                    };
+                    assert!(selects(&peer["podSelector"], labels));
+                    names.insert(name);
                 } else if let Some(network) = peer["ipBlock"]["cidr"].as_str() {
                     names.insert(network);
                 } else {
@@ -80,7 +84,8 @@ fn arrows(manifests: &Manifests) -> BTreeSet<String> {
         let (here, entrances, exits) = (name(workload), ingress(workload), egress(workload));
         for (from, port) in &entrances {
             let anybody = entrances.contains(&(OUTSIDE.to_owned(), port.clone()));
-            let open = from == OUTSIDE || egress(manifests.workload(from)).contains(&(here.to_owned(), port.clone()));
+            let foreign = from == OUTSIDE || from == PROMETHEUS;
+            let open = foreign || egress(manifests.workload(from)).contains(&(here.to_owned(), port.clone()));
             assert!(
                 open || anybody,
                 "{here} lets {from} in at {port}, but {from} may not go there"
@@ -136,6 +141,9 @@ fn policies_allow_the_arrows_of_the_tables_and_no_more() {
         let manifests = overlay(name);
         assert_eq!(arrows(&manifests), expected_arrows(&tables, &manifests), "{name}");
     }
+    let monitored = with_components("k8s", &["monitoring"]);
+    let tables = [ours, kafka, "components/monitoring"];
+    assert_eq!(arrows(&monitored), expected_arrows(&tables, &monitored));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Holds `k8s` to itself and to `compose.yaml`: what `kubectl kustomize` renders, parsed.
 //!
-//! Needs kubectl, and nothing of a cluster: `cargo test -p mall --test manifests -- --include-ignored`.
+//! Most of it needs kubectl, and nothing of a cluster: `cargo test -p mall --test manifests -- --include-ignored`.
 
+mod alerts;
 mod arrows;
 mod compose;
 mod labels;
