@@ -9,12 +9,13 @@ FROM ${RUST} AS build
 # Mirrors of deb.debian.org and of crates.io, for networks that reach neither.
 ARG APT_MIRROR=
 ARG CRATES_MIRROR=
-# librdkafka is built by configure and make, OpenSSL by perl.
+# librdkafka is built by configure and make, OpenSSL by perl. cargo-auditable writes into the binary which crates it is
+# made of, for trivy, syft and cargo audit.
 RUN if [ -n "$APT_MIRROR" ]; then \
       find /etc/apt -name '*.sources' -o -name '*.list' | xargs sed -i "s|https\?://deb.debian.org|${APT_MIRROR%/}|"; \
     fi \
  && apt-get update -qq \
- && apt-get install -y -qq --no-install-recommends g++ make perl \
+ && apt-get install -y -qq --no-install-recommends cargo-auditable g++ make perl \
  && rm -rf /var/lib/apt/lists/*
 RUN if [ -n "$CRATES_MIRROR" ]; then \
       printf '[source.crates-io]\nreplace-with = "mirror"\n[source.mirror]\nregistry = "%s"\n' "$CRATES_MIRROR" >>"$CARGO_HOME/config.toml"; \
@@ -35,7 +36,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cut -c67- /tmp/sources | xargs touch -d @0; \
     { grep -vxFf target/sources /tmp/sources || true; } | cut -c67- | xargs -r touch; \
     : >target/sources; \
-    cargo build --release --locked --bin mall; \
+    cargo auditable build --release --locked --bin mall; \
     cp /tmp/sources target/sources; \
     cp target/release/mall /mall
 
