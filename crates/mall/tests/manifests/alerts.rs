@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::labels::labelled;
 use crate::rendered::*;
 
 const RULES: &str = "k8s/components/monitoring/alerts.yaml";
@@ -49,7 +50,9 @@ fn each_alert_says_how_severe_it_is_and_what_is_the_matter() {
 #[test]
 fn the_readme_says_of_each_alert_what_to_do() {
     let readme = file("k8s/README.md");
-    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `Mall")?.split_once('`'));
+    let rows = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `Mall")?.split_once('`'));
     let named = rows.map(|(name, _)| format!("Mall{name}"));
     assert_eq!(named.collect::<BTreeSet<_>>(), alert_names());
 }
@@ -123,6 +126,7 @@ fn the_pod_monitor_reads_every_pod_of_ours_and_no_other() {
         for object in manifests.of(&["PodMonitor", "PrometheusRule", "NetworkPolicy"]) {
             assert_eq!(object["metadata"]["namespace"], namespace(), "{}", self::name(object));
         }
+        labelled(&manifests);
         let monitor = &manifests.get("PodMonitor", "mall")["spec"];
         let selected: Vec<_> = manifests
             .workloads()

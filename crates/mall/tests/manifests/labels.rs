@@ -9,7 +9,7 @@ use crate::rendered::*;
 /// Every object carries its name, its component and the whole that it is a part of, so that a selector finds all of it;
 /// what runs, and its pods, also the version that runs.
 pub(crate) fn labelled(manifests: &Manifests) {
-    let components = BTreeSet::from(["service", "broker", "coordination", "network-policy"]);
+    let components = BTreeSet::from(["service", "broker", "coordination", "network-policy", "monitoring"]);
     let known: BTreeSet<_> = manifests.workloads().map(name).chain(["mall"]).collect();
     for object in &manifests.0 {
         let what = format!("{} {}", object["kind"], name(object));

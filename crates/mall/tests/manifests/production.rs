@@ -45,7 +45,11 @@ fn each_service_is_a_user_of_its_own_at_an_existing_kafka() {
         let workload = production.workload(service);
         let volumes = list(&pod(workload)["volumes"]);
         for container in containers(workload) {
-            let user = if container["name"] == "topics" { "topics" } else { service };
+            let user = if container["name"] == "topics" {
+                "topics"
+            } else {
+                service
+            };
             let mounted = list(&container["volumeMounts"]).iter().map(|mount| {
                 let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]);
                 &volume.expect("a volume of the pod")["secret"]["secretName"]
