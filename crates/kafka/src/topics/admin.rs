@@ -230,7 +230,7 @@ fn metadata(client: &BaseProducer<Connection>, topic: &str) -> Result<Option<Fou
         return Ok(None);
     };
     match found.error().map(RDKafkaErrorCode::from) {
-        None | Some(RDKafkaErrorCode::LeaderNotAvailable) => {}
+        None => {}
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
         Some(code) => return Err(KafkaError::MetadataFetch(code)),
     }
