@@ -23,11 +23,16 @@ async fn a_repository_that_is_killed_at_random_ships_each_order_once() {
     create_topics(&kafka, 3).await;
     let load = Load::to_log(&kafka, NUMBER, Duration::from_millis(3));
     let mut interrupted = 0;
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
         let before = shipments(&kafka, NUMBER).await.len();
         let mut repository = repository(&kafka);
-        // Some die while they take over, most while they ship.
-        let life = Duration::from_millis(rand::random_range(50..1000));
+        // Half of them die while they take over, or soon after; the others while they ship, however slow the machine is.
+        let life = if kill % 2 == 0 {
+            Duration::from_millis(rand::random_range(50..600))
+        } else {
+            repository.ready("repository-1").await;
+            Duration::from_millis(rand::random_range(50..400))
+        };
         assert!(
             tokio::time::timeout(life, repository.ended(Duration::from_secs(30)))
                 .await
