@@ -12,8 +12,7 @@ use poem::http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use service::Problem;
-
-use crate::connection::{Answer, NoAnswer};
+use service::client::{Answer, NoAnswer};
 
 /// An order that is in the log.
 #[derive(Debug, PartialEq, Eq)]

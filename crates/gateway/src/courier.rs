@@ -10,10 +10,10 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use poem::http::{Request, header};
 use prometheus_client::metrics::histogram::Histogram;
+use service::client::{Address, Answer, Connection, NoAnswer};
 use tokio::time::timeout_at;
 
 use crate::answer::{self, Failure};
-use crate::connection::{Address, Answer, Connection, NoAnswer};
 use crate::inbox::{Inbox, Order};
 use crate::waiting::{Batch, MAX_ANSWER};
 
@@ -92,7 +92,7 @@ impl Courier {
         let submissions: Vec<_> = orders.iter().map(|order| &order.submission).collect();
         let body = serde_json::to_vec(&submissions).expect("strings and integers are JSON");
         Request::post("/submit-orders")
-            .header(header::HOST, self.address.host.as_str())
+            .header(header::HOST, self.address.host().as_str())
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body))
             .expect("a path, an authority and a media type")

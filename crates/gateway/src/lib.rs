@@ -1,11 +1,10 @@
 //! Takes orders over HTTP, checks them, and passes each to the order service of its region.
 //!
 //! `order_request` reads what a client sent into types that cannot be wrong. One `courier` for each region takes the
-//! orders that are `waiting` in its `inbox` over its `connection` to order-N; `answer` says what an answer means for
+//! orders that are `waiting` in its `inbox` over a connection to order-N; `answer` says what an answer means for
 //! each of them. `tracking` asks repository-N where an order is. No host name is ever built from what a client sent.
 
 mod answer;
-mod connection;
 mod courier;
 mod inbox;
 mod metrics;
@@ -22,9 +21,9 @@ use domain::{Partition, Replicas};
 use poem::http::Uri;
 use poem::http::uri::Authority;
 use serde::{Deserialize, Serialize};
+use service::client::Address;
 use service::{Context, Tasks};
 
-use crate::connection::Address;
 use crate::courier::Courier;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;

@@ -10,11 +10,10 @@ use poem::http::uri::Authority;
 use poem::http::{Request, StatusCode, header};
 use poem::web::{Data, Path};
 use poem::{EndpointExt, Response, Route, handler};
+use service::client::{Address, Answer, NoAnswer};
 use service::{Problem, http};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-
-use crate::connection::{Address, Answer, NoAnswer};
 
 /// Questions that may be under way. Each has a connection of its own. More are refused.
 const MAX_IN_FLIGHT: usize = 256;

@@ -3,6 +3,7 @@
 //! A service is `pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()>`. It knows no
 //! signals, no globals and no environment, and can run twice in one process. [`run`] is what a process does around it.
 
+pub mod client;
 pub mod config;
 mod context;
 pub mod http;

@@ -20,8 +20,7 @@ async fn courier(max_in_flight: u32) -> (OrderSender, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let partition = Replicas::THREE.parse_partition("1").expect("one of three");
     let (sender, inbox) = Inbox::new("gateway", partition, Gauge::default(), max_in_flight);
-    let mut address = Address::new(Authority::from_static("order-1.order"));
-    address.lookup = Some(Box::pin(pending()));
+    let address = Address::looked_up_by(Authority::from_static("order-1.order"), pending());
     let mut courier = Courier::new(inbox, address, Histogram::new([]));
     let mut connection = Connection::new(ours).await.expect("a connection");
     assert!(connection.is_usable().await);

@@ -1,5 +1,6 @@
-//! The connection to an order service, and what is certain when it fails.
+//! A connection to another service, and what is certain when it fails.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,32 +17,34 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
-/// Order services are on the same network: no connection within this time means that it is down.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A connection is used again until it has been idle this long. order-N closes it after 75 s, and a request that meets
+/// Services are on the same network: no connection within this time means that it is down.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// A connection is used again until it has been idle this long. A service closes it after 75 s, and a request that meets
 /// the closing would have an unknown outcome.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// The largest answer that is read, in bytes: 256 receipts are 50,000.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// What order-N said.
+/// What the service said.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Bytes,
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The whole body.
+    pub body: Bytes,
 }
 
-/// order-N said nothing, for this reason.
+/// The service said nothing, for this reason.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub enum NoAnswer {
     /// It got nothing of the request.
     NotSent(String),
     /// It may have got the request.
     Lost(String),
 }
 
-/// A connection to an order service. It has no task of its own: it moves while a request is under way.
-pub(crate) struct Connection {
+/// A connection to a service. It has no task of its own: it moves while a request is under way.
+pub struct Connection {
     requests: SendRequest<Full<Bytes>>,
     /// Reads and writes; ends with the connection.
     driver: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -50,7 +53,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn new(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> hyper::Result<Self> {
+    /// Begins to speak HTTP/1.1 on a connection.
+    ///
+    /// # Errors
+    /// When the other end has gone already.
+    pub async fn new(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> hyper::Result<Self> {
         let (requests, driver) = handshake(TokioIo::new(stream)).await?;
         // An error is told to the request that is under way.
         let driver = Box::pin(async { drop(driver.await) });
@@ -62,8 +69,8 @@ impl Connection {
         })
     }
 
-    /// Whether it can take a request: order-N may have closed it since it was used.
-    pub(crate) async fn is_usable(&mut self) -> bool {
+    /// Whether it can take a request: the service may have closed it since it was used.
+    pub async fn is_usable(&mut self) -> bool {
         if !self.ended {
             self.ended =
                 std::future::poll_fn(|context| Poll::Ready(self.driver.as_mut().poll(context).is_ready())).await;
@@ -71,8 +78,11 @@ impl Connection {
         !self.ended && self.requests.is_ready() && self.last_used.elapsed() < MAX_IDLE
     }
 
-    /// Sends a request and waits for the answer.
-    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
+    /// Sends a request and waits for the answer, without a bound of its own.
+    ///
+    /// # Errors
+    /// When there is none, with what is known of the request.
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
         let exchange = async {
             let response = self.requests.try_send_request(request).await.map_err(|mut error| {
                 let never_sent = error.take_message().is_some();
@@ -105,27 +115,45 @@ impl Connection {
     }
 }
 
-/// Where an order service is.
-pub(crate) struct Address {
+/// Where a service is.
+pub struct Address {
     /// As the URL has it.
-    pub(crate) host: Authority,
+    host: Authority,
     /// A search for the host that has not ended. The system's resolver can hang for many seconds, on a thread that
     /// cannot be stopped: the next attempt to connect waits for the same one.
-    pub(crate) lookup: Option<Lookup>,
+    lookup: Option<Lookup>,
 }
 
 type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 impl Address {
-    pub(crate) fn new(host: Authority) -> Self {
+    /// Nothing is asked yet.
+    pub fn new(host: Authority) -> Self {
         Self { host, lookup: None }
+    }
+
+    /// A search for the host is under way already: that is how a test makes one that hangs.
+    pub fn looked_up_by(
+        host: Authority,
+        lookup: impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    ) -> Self {
+        let lookup: Lookup = Box::pin(lookup);
+        Self {
+            host,
+            lookup: Some(lookup),
+        }
+    }
+
+    /// The host, and the port where it is not 80.
+    pub fn host(&self) -> &Authority {
+        &self.host
     }
 
     /// Connects.
     ///
     /// # Errors
-    /// When there is no connection within [`CONNECT_TIMEOUT`], the search for the host included.
-    pub(crate) async fn connect(&mut self) -> anyhow::Result<Connection> {
+    /// When there is no connection within half a second, the search for the host included.
+    pub async fn connect(&mut self) -> anyhow::Result<Connection> {
         let target = format!("{}:{}", self.host.host(), self.host.port_u16().unwrap_or(80));
         let attempt = async {
             let lookup = || -> Lookup { Box::pin(async { Ok(lookup_host(target).await?.collect()) }) };
@@ -137,6 +165,24 @@ impl Address {
         };
         let late = |_| Err(anyhow::anyhow!("no connection within {CONNECT_TIMEOUT:?}"));
         timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(late)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Connection")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Address")
+            .field("host", &self.host)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +218,7 @@ mod tests {
         address.lookup = Some(Box::pin(async { resolved.await.map_err(io::Error::other) }));
         for _ in 0..3 {
             let begun = Instant::now();
-            let error = address.connect().await.err().expect("no connection");
+            let error = address.connect().await.expect_err("no connection");
             assert_eq!(error.to_string(), "no connection within 500ms");
             assert_eq!(begun.elapsed(), CONNECT_TIMEOUT);
             assert!(address.lookup.is_some());
