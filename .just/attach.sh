@@ -34,7 +34,7 @@ MALL_KAFKA__BOOTSTRAP_SERVERS=localhost:${kafka##*:}"
 case $service in
   order | repository) environment="MALL_ORDINAL=$ordinal
 $environment" ;;
-  gateway) # the way back: the other services have no port on this machine
+  gateway | statistics) # the way back: the other services have no port on this machine
     tens=$((port / 10)) # the ordinal is the last digit of a port
     for other in order repository; do
       tens=$((tens + 1))
@@ -44,6 +44,11 @@ $environment" ;;
       done
       environment+=$'\n'"MALL_GATEWAY__${other^^}_URL=http://127.0.0.1:$tens{ordinal}"
     done
+    if [[ $service == statistics ]]; then
+      tens=$((tens + 1))
+      routes+=" ${tens}0=gateway:80" ports+=", \"127.0.0.1:${tens}0:${tens}0\""
+      environment+=$'\n'"MALL_STATISTICS__GATEWAY_URL=http://127.0.0.1:${tens}0"
+    fi
     ;;
 esac
 # What the container had, but for what is different here.

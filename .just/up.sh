@@ -145,7 +145,7 @@ ok "The mall is open, after $((SECONDS - started)) s."
 cat <<END
 
   Gateway     http://$gateway
-  Statistics  http://$statistics/api/statistics
+  Dashboard   http://$statistics
   Kafka       localhost:${kafka##*:}
 
   ${bold}Next${plain}

@@ -10,10 +10,10 @@ use serde::Serialize;
 use self::counts::RegionCounts;
 pub use self::counts::{LastRecord, Position, Topic};
 pub use self::snapshot::{Snapshot, SnapshotError};
-use crate::{NotAnOrder, Order, OrderId, Partition, Region};
+use crate::{NotAnOrder, Order, OrderId, Partition, Region, Shipment};
 
 /// Figures of one region or of all. `orders` and `money` include duplicates; `shipped` does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Orders in topic `order`.
     pub orders: u64,
@@ -27,6 +27,26 @@ pub struct Totals {
     pub rejected: u64,
     /// Records of topic `order` that have no record in `shipment` yet.
     pub waiting: u64,
+    /// Records of topic `order` that were passed over: never more than 0, unless somebody meddled with the topics.
+    /// `None` when it cannot be told, because retention had removed the start of `shipment`.
+    pub lost: Option<u64>,
+    /// Outcomes beyond one for each record of topic `order`; as `lost`.
+    pub shipped_twice: Option<u64>,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            orders: 0,
+            money: 0,
+            shipped: 0,
+            duplicates: 0,
+            rejected: 0,
+            waiting: 0,
+            lost: Some(0),
+            shipped_twice: Some(0),
+        }
+    }
 }
 
 impl Totals {
@@ -37,6 +57,11 @@ impl Totals {
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
         self.waiting += other.waiting;
+        self.lost = self.lost.zip(other.lost).map(|(one, other)| one + other);
+        self.shipped_twice = self
+            .shipped_twice
+            .zip(other.shipped_twice)
+            .map(|(one, other)| one + other);
     }
 }
 
@@ -144,12 +169,16 @@ impl Statistics {
         }
     }
 
-    /// Counts a record of topic `shipment`, unless it is before the position. What no repository wrote moves the
-    /// position and nothing else.
-    pub fn count_shipment(&mut self, partition: Partition, offset: i64, timestamp: Option<i64>, value: &[u8]) {
-        if let Some(counts) = self.counts(partition) {
-            counts.shipment.count(offset, timestamp, value);
-        }
+    /// Counts a record of topic `shipment`, and returns what it says, unless it is before the position. What no
+    /// repository wrote moves the position and nothing else.
+    pub fn count_shipment(
+        &mut self,
+        partition: Partition,
+        offset: i64,
+        timestamp: Option<i64>,
+        value: &[u8],
+    ) -> Option<Shipment> {
+        self.counts(partition)?.shipment.count(offset, timestamp, value)
     }
 
     /// There are no more records before this offset. Returns whether that is news.
@@ -177,6 +206,7 @@ impl RegionTotals {
     /// The figures.
     pub fn totals(&self) -> Totals {
         let RegionCounts { order, shipment } = &self.counts;
+        let mistakes = shipment.mistakes();
         Totals {
             orders: order.orders,
             money: order.money,
@@ -184,6 +214,8 @@ impl RegionTotals {
             duplicates: shipment.duplicates,
             rejected: shipment.rejected,
             waiting: self.counts.waiting(),
+            lost: mistakes.map(|(lost, _)| lost),
+            shipped_twice: mistakes.map(|(_, twice)| twice),
         }
     }
 }

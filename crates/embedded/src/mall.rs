@@ -32,6 +32,8 @@ pub struct Config {
     pub order: order::Settings,
     /// What can be set of the repository services.
     pub repository: repository::Settings,
+    /// What can be set of statistics, except where the gateway is.
+    pub statistics: statistics::Settings,
 }
 
 /// One service of a mall. It displays as its host name.
@@ -88,8 +90,8 @@ impl Mall {
             mall.start(Instance::Order(partition)).await?;
             mall.start(Instance::Repository(partition)).await?;
         }
-        mall.start(Instance::Statistics).await?;
         mall.start(Instance::Gateway).await?;
+        mall.start(Instance::Statistics).await?;
         Ok(mall)
     }
 
@@ -126,19 +128,19 @@ impl Mall {
 
     fn spawn(&mut self, instance: Instance, context: Context) -> anyhow::Result<()> {
         let Config { kafka, replicas, .. } = self.config.clone();
+        let url = |instance: Instance| -> anyhow::Result<Uri> {
+            let address = self.address(instance);
+            let address = address.with_context(|| format!("{instance} has not been started"))?;
+            Ok(Uri::try_from(format!("http://{address}"))?)
+        };
+        let urls = |instance: fn(Partition) -> Instance| -> anyhow::Result<BTreeMap<Partition, Uri>> {
+            let partitions = replicas.partitions();
+            partitions
+                .map(|partition| Ok((partition, url(instance(partition))?)))
+                .collect()
+        };
         match instance {
             Instance::Gateway => {
-                let url = |instance: Instance| -> anyhow::Result<Uri> {
-                    let address = self.address(instance);
-                    let address = address.with_context(|| format!("{instance} has not been started"))?;
-                    Ok(Uri::try_from(format!("http://{address}"))?)
-                };
-                let urls = |instance: fn(Partition) -> Instance| -> anyhow::Result<BTreeMap<Partition, Uri>> {
-                    let partitions = replicas.partitions();
-                    partitions
-                        .map(|partition| Ok((partition, url(instance(partition))?)))
-                        .collect()
-                };
                 let config = gateway::Config {
                     orders: urls(Instance::Order)?,
                     repositories: urls(Instance::Repository)?,
@@ -169,7 +171,18 @@ impl Mall {
                     .spawn(async move { (instance, repository::run(config, context).await) });
             }
             Instance::Statistics => {
-                let config = statistics::Config { kafka };
+                let gateway = url(Instance::Gateway)?.to_string();
+                let gateway = gateway.trim_end_matches('/');
+                let config = statistics::Config {
+                    kafka,
+                    orders: urls(Instance::Order)?,
+                    repositories: urls(Instance::Repository)?,
+                    settings: statistics::Settings {
+                        gateway_url: gateway.to_owned(),
+                        public_gateway_url: gateway.to_owned(),
+                        ..self.config.statistics.clone()
+                    },
+                };
                 self.tasks
                     .spawn(async move { (instance, statistics::run(config, context).await) });
             }

@@ -56,6 +56,12 @@ pub(crate) fn statistics(config: &Config) -> ExitCode {
     serve(config, "statistics".to_owned(), async |context| {
         let config = statistics::Config {
             kafka: config.kafka.clone(),
+            orders: config.gateway.orders(config.replicas).map_err(anyhow::Error::msg)?,
+            repositories: config
+                .gateway
+                .repositories(config.replicas)
+                .map_err(anyhow::Error::msg)?,
+            settings: config.statistics.clone(),
         };
         statistics::run(config, context).await
     })
@@ -100,6 +106,7 @@ pub(crate) fn embedded(config: Config) -> ExitCode {
             gateway: config.gateway,
             order: config.order,
             repository: config.repository,
+            statistics: config.statistics,
         })
         .await?;
         if let Some(ready) = shutdown.run_until_cancelled(mall.ready(EMBEDDED_START)).await {
@@ -120,7 +127,7 @@ fn greet(mall: &Mall, cluster: &Cluster) {
     telemetry::print(&format!(
         "\nThe mall is open. Ctrl-C closes it; nothing is kept.\n\n  \
          gateway     http://{gateway}\n  \
-         statistics  http://{}/api/statistics\n  \
+         dashboard   http://{}\n  \
          kafka       {} (a mock broker in this process)\n\n\
          Order something, from another terminal:\n\n  \
          curl -d partition=1 http://{gateway}/submit-order\n\n",

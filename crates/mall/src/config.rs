@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) gateway: gateway::Settings,
     pub(crate) order: order::Settings,
     pub(crate) repository: repository::Settings,
+    pub(crate) statistics: statistics::Settings,
     pub(crate) embedded: Embedded,
 }
 
@@ -60,6 +61,7 @@ impl Default for Config {
             gateway: gateway::Settings::default(),
             order: order::Settings::default(),
             repository: repository::Settings::default(),
+            statistics: statistics::Settings::default(),
             embedded: Embedded::default(),
         }
     }
@@ -102,6 +104,7 @@ impl Validate for Config {
         [kafka, log, orders, repositories, grace_period]
             .into_iter()
             .flatten()
+            .chain(self.statistics.problems())
             .collect()
     }
 }

@@ -64,6 +64,19 @@ pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListe
 /// # Errors
 /// When the socket has no address.
 pub async fn serve(context: Context, about: &'static str, routes: Route) -> anyhow::Result<()> {
+    let home = poem::endpoint::make_sync(move |_| format!("{about}\n"));
+    serve_with_home(context, home, routes).await
+}
+
+/// The same with something else at `/`.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with_home(
+    context: Context,
+    home: impl IntoEndpoint<Endpoint: 'static>,
+    routes: Route,
+) -> anyhow::Result<()> {
     let Context {
         name,
         listener,
@@ -74,7 +87,7 @@ pub async fn serve(context: Context, about: &'static str, routes: Route) -> anyh
     let server = server::Metrics::register(&mut metrics);
     let address = listener.local_addr().context("could not read the listening address")?;
     let operations = Route::new()
-        .at("/", get(poem::endpoint::make_sync(move |_| format!("{about}\n"))))
+        .at("/", get(home))
         .at("/live", get(poem::endpoint::make_sync(|_| "live\n")))
         .at("/ready", get(ready).data(readiness.clone()))
         .at("/metrics", get(show_metrics).data(Arc::new(metrics)));

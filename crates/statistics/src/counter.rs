@@ -180,9 +180,17 @@ impl Counter {
         };
         let (value, offset, timestamp) = (record.value(), record.offset(), record.timestamp());
         match self.topic {
-            Topic::Shipment => self.figures.lock().count_shipment(partition, offset, timestamp, value),
+            Topic::Shipment => {
+                let counted = self.figures.lock().count_shipment(partition, offset, timestamp, value);
+                if let Some(shipment) = counted {
+                    self.figures.remember_shipment(partition, &shipment);
+                }
+            }
             Topic::Order => {
                 let counted = self.figures.lock().count_order(partition, offset, timestamp, value);
+                if let Ok(Some(id)) = counted {
+                    self.figures.remember_order(partition, offset, id);
+                }
                 self.log_order(partition, offset, replay, counted);
             }
         }

@@ -15,12 +15,17 @@ use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
+use crate::audience::Audience;
+use crate::figures::Figures;
+use crate::services::KAFKA;
 use crate::start::{self, Check, Start};
 
 /// How often the cluster is asked for new partitions: they are counted within 15 s.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The same while the topic does not exist, the broker does not answer, or there are partitions that are not read yet.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
+/// The same while somebody looks at whether the broker answers; and how long it may then take to.
+const LOOK_INTERVAL: Duration = Duration::from_millis(900);
 /// How long the leader of a partition may take to say where it begins and ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same while partitions of other leaders wait.
@@ -64,6 +69,15 @@ pub(crate) struct Discovery {
     /// What was counted before this process: the positions in it are proved before they are used.
     pub(crate) snapshot: Arc<SetOnce<Snapshot>>,
     pub(crate) pending: Pending,
+    /// Where it is told whether the broker answers, by one of those who ask.
+    pub(crate) broker: Option<Broker>,
+}
+
+/// Where it is told whether the broker answers.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) audience: Arc<Audience>,
 }
 
 /// The partitions that are not read yet.
@@ -101,16 +115,41 @@ impl Discovery {
                 None if leaders.is_some() && self.pending.known > 0 => INTERVAL,
                 _ => FIRST_INTERVAL,
             };
-            let stop = tokio::time::timeout(pause, self.shutdown.cancelled());
-            // An error means that there was no stop.
-            let _ = Handle::current().block_on(stop);
+            Handle::current().block_on(self.pause(pause));
         }
         Ok(())
     }
 
+    /// Waits for the next question: for a stop, or until somebody looks.
+    async fn pause(&self, pause: Duration) {
+        let looked_at = async {
+            match &self.broker {
+                Some(broker) => {
+                    if broker.audience.is_there() {
+                        tokio::time::sleep(LOOK_INTERVAL).await;
+                    }
+                    broker.audience.wait().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        // An error means that the pause is over.
+        let _ = tokio::time::timeout(pause, self.shutdown.run_until_cancelled(looked_at)).await;
+    }
+
     /// Asks for the partitions. Returns their leaders, if there was an answer.
     fn leaders(&mut self) -> anyhow::Result<Option<Vec<Option<i32>>>> {
-        match self.consumer.leaders() {
+        let looked_at = self.broker.as_ref().is_some_and(|broker| broker.audience.is_there());
+        let answer = if looked_at {
+            self.consumer.leaders_within(LOOK_INTERVAL)
+        } else {
+            self.consumer.leaders()
+        };
+        if let Some(broker) = &self.broker {
+            let reached = answer.as_ref().map(|_| ()).map_err(|error| self.consumer.outage(error));
+            broker.figures.see(KAFKA, reached);
+        }
+        match answer {
             Ok(leaders) => {
                 let partitions: Vec<Partition> = match leaders.len() {
                     0 => Vec::new(),

@@ -3,32 +3,93 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Statistics;
+use domain::{OrderId, Partition, Shipment, Statistics, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
+use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::recent::{History, Recent, RecentOrder};
+use crate::services::{Services, Told};
 
 /// The least time between two events: a page cannot show more, and each costs the whole of the figures.
 const EVENT_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The figures are told again after this long without a change: whoever hears nothing has lost the connection.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
 /// The figures, shared between those who count and those who show.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Figures {
     statistics: Mutex<Statistics>,
+    recent: Mutex<Recent>,
+    pub(crate) services: Services,
     /// Told of each change.
     pub(crate) changed: watch::Sender<()>,
     /// The figures as JSON, for all who follow them: made once for each of them.
     events: watch::Sender<Arc<str>>,
 }
 
+/// What is told of them.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    statistics: &'a Statistics,
+    services: Vec<Told>,
+    recent: Vec<RecentOrder>,
+    /// When all this was so.
+    time: Timestamp,
+}
+
 impl Figures {
+    pub(crate) fn new(services: Services) -> Self {
+        Self {
+            statistics: Mutex::default(),
+            recent: Mutex::default(),
+            services,
+            changed: watch::Sender::default(),
+            events: watch::Sender::default(),
+        }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Statistics> {
         self.statistics.lock()
     }
 
     /// The figures as they are, as JSON.
     pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(&*self.lock()).expect("numbers and strings are JSON")
+        let recent = self.recent.lock().orders();
+        let answer = Answer {
+            statistics: &self.lock(),
+            services: self.services.told(),
+            recent,
+            time: Timestamp::now(),
+        };
+        serde_json::to_string(&answer).expect("numbers and strings are JSON")
+    }
+
+    /// What the last seconds were like.
+    pub(crate) fn history(&self) -> History {
+        let regions = self.lock().regions().len();
+        self.recent.lock().history(regions, Timestamp::now())
+    }
+
+    /// An order has been counted.
+    pub(crate) fn remember_order(&self, partition: Partition, offset: i64, id: OrderId) {
+        self.recent.lock().count_order(partition, offset, id, Timestamp::now());
+    }
+
+    /// A shipment has been counted.
+    pub(crate) fn remember_shipment(&self, partition: Partition, shipment: &Shipment) {
+        self.recent.lock().count_shipment(partition, shipment, Timestamp::now());
+    }
+
+    /// Somebody has looked at a service.
+    pub(crate) fn see(&self, service: &str, found: Result<(), String>) {
+        if self.services.see(service, found) {
+            self.changed.send_replace(());
+        }
     }
 
     /// The figures as JSON, now and after changes.
@@ -42,13 +103,16 @@ impl Figures {
         events
     }
 
-    /// Publishes changes to those who follow, not more often than they can see, until it is told to stop.
+    /// Publishes changes to those who follow, not more often than they can see, and sometimes that there was none, until
+    /// it is told to stop.
     pub(crate) async fn publish_changes(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut changed = self.changed.subscribe();
         // What has changed before this task was run.
         changed.mark_changed();
         let publish = async {
-            while changed.changed().await.is_ok() {
+            loop {
+                // An error means that nothing has changed.
+                let _ = timeout(HEARTBEAT, changed.changed()).await;
                 if self.events.receiver_count() > 0 {
                     self.publish();
                 }
@@ -70,6 +134,15 @@ mod tests {
 
     use super::*;
 
+    fn none() -> Figures {
+        Figures::new(Services::new([]))
+    }
+
+    /// An event without the time that it was made at.
+    fn figures_of(json: &str) -> String {
+        json.split("\"time\"").next().unwrap_or_default().to_owned()
+    }
+
     fn change(figures: &Figures, regions: i64) {
         let replicas = Replicas::try_from(regions).expect("a number of regions");
         figures.lock().grow(replicas.partitions());
@@ -84,7 +157,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_change_is_made_into_json_once_for_all_who_follow() {
-        let figures = Arc::new(Figures::default());
+        let figures = Arc::new(none());
         let publisher = Arc::clone(&figures);
         tokio::spawn(async move { publisher.publish_changes(&CancellationToken::new()).await });
         let (mut one, mut other) = (figures.follow(), figures.follow());
@@ -92,12 +165,12 @@ mod tests {
         change(&figures, 1);
         let json = next(&mut one).await;
         assert!(Arc::ptr_eq(&json, &next(&mut other).await));
-        assert_eq!(*json, figures.to_json());
+        assert_eq!(figures_of(&json), figures_of(&figures.to_json()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn changes_that_come_soon_after_another_are_one_event() {
-        let figures = Arc::new(Figures::default());
+        let figures = Arc::new(none());
         let publisher = Arc::clone(&figures);
         tokio::spawn(async move { publisher.publish_changes(&CancellationToken::new()).await });
         let mut events = figures.follow();
@@ -108,7 +181,7 @@ mod tests {
         change(&figures, 2);
         tokio::time::sleep(EVENT_INTERVAL / 2).await;
         change(&figures, 3);
-        assert_eq!(*next(&mut events).await, figures.to_json());
+        assert_eq!(figures_of(&next(&mut events).await), figures_of(&figures.to_json()));
         assert_eq!(begun.elapsed(), EVENT_INTERVAL);
         let another = tokio::time::timeout(EVENT_INTERVAL * 10, events.changed()).await;
         assert!(another.is_err(), "an event without a change");
@@ -116,7 +189,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_made_into_json_while_nobody_follows_and_the_first_who_does_gets_the_latest() {
-        let figures = Arc::new(Figures::default());
+        let figures = Arc::new(none());
         let publisher = Arc::clone(&figures);
         tokio::spawn(async move { publisher.publish_changes(&CancellationToken::new()).await });
         drop(figures.follow());
@@ -124,6 +197,22 @@ mod tests {
         change(&figures, 2);
         tokio::time::sleep(EVENT_INTERVAL * 2).await;
         assert!(Arc::ptr_eq(&before, &figures.events.borrow()));
-        assert_eq!(*next(&mut figures.follow()).await, figures.to_json());
+        let latest = next(&mut figures.follow()).await;
+        assert_eq!(figures_of(&latest), figures_of(&figures.to_json()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_follows_hears_something_while_nothing_changes() {
+        let figures = Arc::new(none());
+        let publisher = Arc::clone(&figures);
+        tokio::spawn(async move { publisher.publish_changes(&CancellationToken::new()).await });
+        let mut events = figures.follow();
+        next(&mut events).await;
+        for _ in 0..3 {
+            let begun = tokio::time::Instant::now();
+            let heard = timeout(HEARTBEAT * 2, events.changed()).await;
+            heard.expect("an event").expect("somebody publishes");
+            assert!(begun.elapsed() <= HEARTBEAT + EVENT_INTERVAL, "{:?}", begun.elapsed());
+        }
     }
 }

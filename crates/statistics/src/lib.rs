@@ -6,28 +6,44 @@
 //!
 //! `snapshots` reads the last snapshot and writes others, `start` proves what is in it, `discovery` asks which partitions
 //! there are and where to begin, `counter` reads them, `progress` knows how far that is, `routes` and `metrics` show the
-//! figures.
+//! figures. While there is an `audience`, `looks` asks the other services whether they are ready, and `page` shows all of
+//! it to people.
 
+mod audience;
 mod counter;
 mod discovery;
 mod figures;
+mod journey;
+mod looks;
 mod metrics;
+mod page;
 mod progress;
+mod recent;
 mod routes;
+mod services;
 mod snapshots;
 mod start;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::{Snapshot, Topic};
+use domain::{Partition, Snapshot, Topic};
 use kafka::Consumer;
+use poem::http::Uri;
+use poem::http::uri::Authority;
+use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 use tokio::sync::SetOnce;
 
+use crate::audience::Audience;
 use crate::counter::Counter;
-use crate::discovery::{Discovery, Pending};
+use crate::discovery::{Broker, Discovery, Pending};
 use crate::figures::Figures;
+use crate::looks::{Looked, Looks};
+use crate::routes::State;
+use crate::services::{KAFKA, Services};
 use crate::snapshots::Snapshots;
 
 /// What statistics is.
@@ -35,6 +51,81 @@ use crate::snapshots::Snapshots;
 pub struct Config {
     /// The broker.
     pub kafka: kafka::Config,
+    /// Where each order service is.
+    pub orders: BTreeMap<Partition, Uri>,
+    /// Where each repository is.
+    pub repositories: BTreeMap<Partition, Uri>,
+    /// What can be set.
+    pub settings: Settings,
+}
+
+/// What can be set of statistics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the gateway is.
+    pub gateway_url: String,
+    /// Where those who read the page reach the gateway: stands in the commands that it shows.
+    pub public_gateway_url: String,
+    /// The time between two looks at `/ready` of the other services, while somebody looks; zero: no looks.
+    #[serde(with = "humantime_serde")]
+    pub readiness_interval: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // The name of its Service in a cluster, and of its container in Compose.
+            gateway_url: "http://gateway".to_owned(),
+            public_gateway_url: "http://127.0.0.1:8080".to_owned(),
+            // With it, a page shows within two seconds that a service is away.
+            readiness_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The shortest time between two looks: they are not to be what keeps the others busy.
+const MIN_READINESS_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Settings {
+    /// The address of the gateway.
+    ///
+    /// # Errors
+    /// What is wrong with `gateway_url`.
+    pub fn gateway(&self) -> Result<Authority, String> {
+        let uri = self.gateway_url.parse::<Uri>().ok();
+        uri.filter(|uri| uri.scheme_str() == Some("http") && uri.path() == "/")
+            .and_then(|uri| uri.authority().cloned())
+            .filter(|host| !host.host().is_empty())
+            .ok_or_else(|| format!("expected http://HOST or http://HOST:PORT, found {:?}", self.gateway_url))
+    }
+
+    /// Everything that is wrong: the setting, and why.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let gateway = self.gateway().err().map(|error| ("statistics.gateway_url", error));
+        let often = !self.readiness_interval.is_zero() && self.readiness_interval < MIN_READINESS_INTERVAL;
+        let often = often.then(|| {
+            let found = self.readiness_interval;
+            let problem = format!("expected 0s, or at least {MIN_READINESS_INTERVAL:?}, found {found:?}");
+            ("statistics.readiness_interval", problem)
+        });
+        gateway.into_iter().chain(often).collect()
+    }
+}
+
+impl Config {
+    /// The services that are looked at, in the order of an order's way.
+    fn looked_at(&self, gateway: &Authority) -> Vec<(String, Authority)> {
+        let replicas = |name: &'static str, addresses: &BTreeMap<Partition, Uri>| -> Vec<_> {
+            let replica =
+                |(partition, uri): (&Partition, &Uri)| Some((format!("{name}-{partition}"), uri.authority()?.clone()));
+            addresses.iter().filter_map(replica).collect()
+        };
+        let mut all = vec![("gateway".to_owned(), gateway.clone())];
+        all.extend(replicas("order", &self.orders));
+        all.extend(replicas("repository", &self.repositories));
+        all
+    }
 }
 
 /// Runs statistics until it is asked to stop.
@@ -42,7 +133,13 @@ pub struct Config {
 /// # Errors
 /// When a position in the log is lost. An outage of the broker is no error: the figures stay what they are.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
-    let (figures, snapshot) = (Arc::new(Figures::default()), Arc::new(SetOnce::new()));
+    let gateway = config.settings.gateway().map_err(anyhow::Error::msg)?;
+    let every = Some(config.settings.readiness_interval).filter(|interval| !interval.is_zero());
+    let looked_at = every.map_or_else(Vec::new, |_| config.looked_at(&gateway));
+    let told = looked_at.iter().map(|(name, host)| (name.clone(), host.to_string()));
+    let broker = every.map(|_| (KAFKA.to_owned(), config.kafka.bootstrap_servers.clone()));
+    let figures = Arc::new(Figures::new(Services::new(told.chain(broker))));
+    let (audience, snapshot) = (Arc::new(Audience::default()), Arc::new(SetOnce::new()));
     let mut tasks = Tasks::new(&context.shutdown);
     let snapshots = Snapshots {
         kafka: config.kafka.clone(),
@@ -54,14 +151,36 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     };
     tasks.spawn("snapshots", snapshots.run());
     for topic in [Topic::Order, Topic::Shipment] {
-        count(topic, &config.kafka, &context, &figures, &snapshot, &mut tasks)?;
+        let broker = (every.is_some() && topic == Topic::Order).then(|| Broker {
+            figures: Arc::clone(&figures),
+            audience: Arc::clone(&audience),
+        });
+        count(topic, &config.kafka, &context, &figures, &snapshot, broker, &mut tasks)?;
+    }
+    if let Some(every) = every {
+        let services = looked_at.into_iter().map(|(name, host)| Looked::new(name, host));
+        let looks = Looks {
+            services: services.collect(),
+            every,
+            figures: Arc::clone(&figures),
+            audience: Arc::clone(&audience),
+            shutdown: context.shutdown.clone(),
+        };
+        tasks.spawn("looks", looks.run());
     }
     let (publisher, shutdown) = (Arc::clone(&figures), context.shutdown.clone());
     tasks.spawn("events", async move { publisher.publish_changes(&shutdown).await });
     let event_clients = metrics::register(&mut context.metrics, Arc::clone(&figures));
-    let routes = routes::routes(figures, event_clients, context.shutdown.clone());
-    let about = "statistics: counts the orders and shipments of all regions";
-    tasks.spawn("http", service::http::serve(context, about, routes));
+    let state = State::new(
+        figures,
+        audience,
+        config.settings.public_gateway_url,
+        event_clients,
+        context.shutdown.clone(),
+    );
+    let routes = page::add_to(journey::add_to(routes::routes(state), gateway));
+    let home = page::home("statistics: counts the orders and shipments of all regions\n");
+    tasks.spawn("http", service::http::serve_with_home(context, home, routes));
     tasks.join().await
 }
 
@@ -72,6 +191,7 @@ fn count(
     context: &Context,
     figures: &Arc<Figures>,
     snapshot: &Arc<SetOnce<Snapshot>>,
+    broker: Option<Broker>,
     tasks: &mut Tasks,
 ) -> anyhow::Result<()> {
     let client_id = format!("{}-{}", context.name, topic.name());
@@ -85,6 +205,7 @@ fn count(
         shutdown: context.shutdown.clone(),
         snapshot: Arc::clone(snapshot),
         pending: Pending::default(),
+        broker,
     };
     let counter = Counter {
         topic,

@@ -1,18 +1,22 @@
-//! `/api/statistics` and `/api/events`.
+//! `/api/statistics`, `/api/events`, and `/orders/{order_id}`, which the gateway answers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Timestamp;
 use futures_util::{StreamExt, stream};
 use poem::web::Data;
 use poem::web::sse::{Event, SSE};
 use poem::{EndpointExt, IntoResponse, Response, Route, handler};
 use prometheus_client::metrics::gauge::Gauge;
+use serde::Serialize;
 use service::{Problem, http};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::audience::Audience;
 use crate::figures::Figures;
+use crate::recent::History;
 
 /// Clients that may follow the figures: a screen for everybody in a building. Each keeps a connection, and gets some
 /// 4 KiB a second while orders flow.
@@ -23,30 +27,58 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What the handlers share.
-struct State {
-    figures: Arc<Figures>,
+pub(crate) struct State {
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) audience: Arc<Audience>,
+    /// Where people on the machine of the page reach the gateway.
+    pub(crate) public_gateway_url: String,
     event_clients: Arc<Semaphore>,
     event_clients_gauge: Gauge,
     shutdown: CancellationToken,
 }
 
-pub(crate) fn routes(figures: Arc<Figures>, event_clients_gauge: Gauge, shutdown: CancellationToken) -> Route {
-    let state = Arc::new(State {
-        figures,
-        event_clients: Arc::new(Semaphore::new(MAX_EVENT_CLIENTS)),
-        event_clients_gauge,
-        shutdown,
-    });
+impl State {
+    pub(crate) fn new(
+        figures: Arc<Figures>,
+        audience: Arc<Audience>,
+        public_gateway_url: String,
+        event_clients_gauge: Gauge,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            figures,
+            audience,
+            public_gateway_url,
+            event_clients: Arc::new(Semaphore::new(MAX_EVENT_CLIENTS)),
+            event_clients_gauge,
+            shutdown,
+        }
+    }
+}
+
+pub(crate) fn routes(state: State) -> Route {
+    let state = Arc::new(state);
     Route::new()
         .at("/api/statistics", http::get(show.data(Arc::clone(&state))))
         .at("/api/events", http::get(events.data(state)))
 }
 
 #[handler]
-fn show(Data(state): Data<&Arc<State>>) -> Response {
+async fn show(Data(state): Data<&Arc<State>>) -> Response {
+    state.audience.asked();
+    state.figures.services.fresh().await;
     Response::builder()
         .content_type("application/json")
+        .header("cache-control", "no-store")
         .body(state.figures.to_json())
+}
+
+/// What a page is told once.
+#[derive(Serialize)]
+struct Start<'a> {
+    gateway: &'a str,
+    history: History,
+    time: Timestamp,
 }
 
 /// The figures now, and again after changes, until the service stops.
@@ -65,13 +97,21 @@ fn events(Data(state): Data<&Arc<State>>) -> Result<Response, Problem> {
     let retry = Event::Retry {
         retry: RETRY.as_secs() * 1000,
     };
-    let stream = stream::iter([retry]).chain(events);
+    let start = Start {
+        gateway: &state.public_gateway_url,
+        history: state.figures.history(),
+        time: Timestamp::now(),
+    };
+    let start = serde_json::to_string(&start).expect("numbers and strings are JSON");
+    let start = Event::message(start).event_type("start");
+    let stream = stream::iter([retry, start]).chain(events);
     Ok(SSE::new(stream).keep_alive(KEEP_ALIVE).into_response())
 }
 
 /// A client that follows the figures, until it is dropped.
 struct EventClient {
     gauge: Gauge,
+    audience: Arc<Audience>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -83,12 +123,19 @@ impl EventClient {
         };
         let gauge = state.event_clients_gauge.clone();
         gauge.inc();
-        Ok(Self { gauge, _permit: permit })
+        let audience = Arc::clone(&state.audience);
+        audience.came();
+        Ok(Self {
+            gauge,
+            audience,
+            _permit: permit,
+        })
     }
 }
 
 impl Drop for EventClient {
     fn drop(&mut self) {
         self.gauge.dec();
+        self.audience.went();
     }
 }

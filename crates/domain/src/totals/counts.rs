@@ -131,9 +131,10 @@ pub(super) struct ShipmentCounts {
 
 impl ShipmentCounts {
     /// A record that is in the figures already changes nothing; one that no repository wrote moves the position alone.
-    pub(super) fn count(&mut self, offset: i64, timestamp: Option<i64>, value: &[u8]) {
+    /// `None` for both.
+    pub(super) fn count(&mut self, offset: i64, timestamp: Option<i64>, value: &[u8]) -> Option<Shipment> {
         if offset < self.position.next {
-            return;
+            return None;
         }
         let shipment = Shipment::from_record(value).ok();
         self.position.count(LastRecord {
@@ -141,15 +142,22 @@ impl ShipmentCounts {
             timestamp,
             order_id: shipment.as_ref().and_then(|shipment| shipment.order_id),
         });
-        let Some(shipment) = shipment else {
-            return;
-        };
+        let shipment = shipment?;
         match shipment.outcome {
             Outcome::Shipped => self.shipped += 1,
             Outcome::Duplicate => self.duplicates += 1,
             Outcome::Rejected => self.rejected += 1,
         }
         self.outcomes = self.outcomes.max(shipment.order_offset.saturating_add(1));
+        Some(shipment)
+    }
+
+    /// Records of topic `order` that were passed over, and outcomes beyond one for each: both are 0, since a repository
+    /// gives each record one outcome, in order. `None` when the start of the log had been removed uncounted.
+    pub(super) fn mistakes(&self) -> Option<(u64, u64)> {
+        let outcomes = u64::try_from(self.outcomes).ok().filter(|_| self.position.begin == 0)?;
+        let records = self.shipped + self.duplicates + self.rejected;
+        Some((outcomes.saturating_sub(records), records.saturating_sub(outcomes)))
     }
 }
 

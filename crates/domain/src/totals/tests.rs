@@ -86,7 +86,12 @@ fn a_log_whose_start_is_gone_is_counted_from_where_it_begins() {
     let (mut statistics, one) = (three_regions(), partition("1"));
     statistics.begin(Topic::Order, one, 100);
     statistics.begin(Topic::Shipment, one, 250);
-    assert_eq!(statistics.total(), Totals::default());
+    let unknown = Totals {
+        lost: None,
+        shipped_twice: None,
+        ..Totals::default()
+    };
+    assert_eq!(statistics.total(), unknown);
     assert_eq!(statistics.begins(), statistics.offsets());
     let counted = statistics.count_order(one, 99, TIME, &order(5).to_record());
     assert_eq!(counted, Ok(None), "before the start");
@@ -98,6 +103,23 @@ fn a_log_whose_start_is_gone_is_counted_from_where_it_begins() {
         shipment: vec![0, 250, 0],
     };
     assert_eq!(statistics.begins(), begins);
+}
+
+#[test]
+fn an_order_that_is_passed_over_is_lost_and_one_with_two_outcomes_was_shipped_twice() {
+    let mistakes = |offsets: &[i64], begin| {
+        let (mut statistics, one) = (three_regions(), partition("1"));
+        statistics.begin(Topic::Shipment, one, begin);
+        for (offset, order_offset) in (begin..).zip(offsets) {
+            statistics.count_shipment(one, offset, TIME, &shipment(*order_offset, Outcome::Shipped));
+        }
+        let total = statistics.total();
+        (total.lost, total.shipped_twice)
+    };
+    assert_eq!(mistakes(&[0, 1, 2], 0), (Some(0), Some(0)));
+    assert_eq!(mistakes(&[0, 2], 0), (Some(1), Some(0)));
+    assert_eq!(mistakes(&[0, 1, 1], 0), (Some(0), Some(1)));
+    assert_eq!(mistakes(&[7, 8], 9), (None, None), "what was before is not known");
 }
 
 #[test]
@@ -118,7 +140,8 @@ fn json_has_the_keys_of_the_contract() {
     statistics.grow(one_region.partitions());
     let counted = statistics.count_order(partition("0"), 0, TIME, &order(5).to_record());
     assert!(counted.is_ok());
-    let totals = r#""orders":1,"money":81,"shipped":0,"duplicates":0,"rejected":0,"waiting":1"#;
+    let totals =
+        r#""orders":1,"money":81,"shipped":0,"duplicates":0,"rejected":0,"waiting":1,"lost":0,"shipped_twice":0"#;
     let last_order = String::from_utf8(order(5).to_record()).expect("JSON");
     let expected = format!(
         r#"{{"regions":[{{"partition":0,"region":"陕北",{totals},"last_order":{last_order}}}],"total":{{{totals}}},"#

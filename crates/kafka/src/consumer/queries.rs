@@ -93,7 +93,17 @@ impl Consumer {
     /// # Errors
     /// When the broker does not answer, or does not allow to ask.
     pub fn leaders(&self) -> Result<Vec<Option<i32>>, ConsumeError> {
-        let answer = self.consumer.fetch_metadata(Some(&self.topic), ASK_TIMEOUT);
+        self.leaders_within(ASK_TIMEOUT)
+    }
+
+    /// The same with less patience than five seconds.
+    ///
+    /// # Errors
+    /// As [`Self::leaders`].
+    pub fn leaders_within(&self, timeout: Duration) -> Result<Vec<Option<i32>>, ConsumeError> {
+        let answer = self
+            .consumer
+            .fetch_metadata(Some(&self.topic), timeout.min(ASK_TIMEOUT));
         let metadata = self.answered("ask for the partitions", answer)?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
         let code = topic.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);

@@ -35,7 +35,9 @@ async fn nine_orders_reach_their_regions_and_are_shipped_and_counted_once(#[case
     }
     let statistics = stage.settled(9).await;
     written.verify(&stage.kafka).await;
-    let total = json!({"orders": 9, "money": money, "shipped": 9, "duplicates": 0, "rejected": 0, "waiting": 0});
+    let total = json!({
+        "orders": 9, "money": money, "shipped": 9, "duplicates": 0, "rejected": 0, "waiting": 0, "lost": 0, "shipped_twice": 0
+    });
     assert_eq!(statistics["total"], total);
     assert_eq!(statistics["offsets"]["order"], json!([3, 3, 3]));
     for (region, ids) in statistics["regions"]
@@ -199,7 +201,11 @@ async fn events_follow_the_figures_and_end_when_the_service_stops(#[case] broker
             .expect("data");
         text.push_str(&String::from_utf8_lossy(&data));
     }
-    assert!(text.starts_with("retry: 1000\n\ndata: {\"regions\""), "{text}");
+    assert!(
+        text.starts_with("retry: 1000\n\nevent: start\ndata: {\"gateway\""),
+        "{text}"
+    );
+    assert!(text.contains("\n\ndata: {\"regions\""), "{text}");
     // A connection that never ends by itself must not keep the service from stopping.
     let stopped = tokio::time::timeout(Duration::from_secs(5), stage.mall.stop(Instance::Statistics)).await;
     stopped.expect("in time").expect("without a failure");

@@ -1,16 +1,19 @@
 //! What statistics shows while the broker or its clients misbehave.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::Replicas;
 use embedded::{Cluster, Instance};
-use hyper::StatusCode;
+use http_body_util::Full;
+use hyper::{Request, StatusCode};
+use serde_json::{Value, json};
 use service::{Context, http};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Client, NewRecord, Stage, append, eventually, read_status, send_raw};
+use crate::support::{Client, NewRecord, Stage, append, eventually, partition, read_status, send_raw};
 
 /// How long one region may hold up another.
 const HOLD_UP: Duration = Duration::from_secs(1);
@@ -40,7 +43,15 @@ async fn a_region_without_a_leader_holds_up_neither_the_others_nor_a_start() {
     let address = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
     let context = Context::new("statistics", listener, shutdown.clone());
-    let config = statistics::Config { kafka: kafka.clone() };
+    let config = statistics::Config {
+        kafka: kafka.clone(),
+        orders: BTreeMap::new(),
+        repositories: BTreeMap::new(),
+        settings: statistics::Settings {
+            readiness_interval: Duration::ZERO,
+            ..statistics::Settings::default()
+        },
+    };
     let service = tokio::spawn(statistics::run(config, context));
 
     let client = Client::new();
@@ -130,6 +141,96 @@ async fn the_figures_are_metrics_by_partition() {
         "mall_statistics_shipments{partition=\"1\",outcome=\"duplicate\"} 0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn who_is_away_is_told_with_a_reason_and_so_is_a_return() {
+    let mut stage = Stage::on_mock(|_| {}).await;
+    let order_1 = async |stage: &Stage| stage.statistics().await["services"][2].take();
+    let ready = order_1(&stage).await;
+    assert_eq!(
+        (&ready["name"], &ready["ready"], &ready["reason"]),
+        (&json!("order-1"), &json!(true), &Value::Null),
+        "the first question is answered after a look"
+    );
+    stage.mall.stop(Instance::Order(partition(1))).await.expect("stopped");
+    let begun = Instant::now();
+    eventually("order-1 is away", async || order_1(&stage).await["ready"] == false).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let reason = order_1(&stage).await["reason"].take();
+    assert!(
+        reason.as_str().is_some_and(|reason| reason.contains("refused")),
+        "{reason}"
+    );
+    stage.mall.start(Instance::Order(partition(1))).await.expect("started");
+    eventually("order-1 is back", async || order_1(&stage).await["ready"] == true).await;
+    let services = stage.statistics().await["services"].take();
+    let names: Vec<_> = services
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|service| &service["name"])
+        .collect();
+    let expected = "gateway order-0 order-1 order-2 repository-0 repository-1 repository-2 kafka";
+    assert_eq!(names, expected.split(' ').collect::<Vec<_>>());
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn the_last_orders_are_told_and_each_can_be_asked_for() {
+    let stage = Stage::on_mock(|_| {}).await;
+    let id = stage.client.order(stage.gateway(), 1).await.order_id();
+    stage.settled(1).await;
+    let recent = stage.statistics().await["recent"].take();
+    assert_eq!(
+        (&recent[0]["order_id"], &recent[0]["outcome"]),
+        (&json!(id), &json!("shipped"))
+    );
+    let statistics = stage.address(Instance::Statistics);
+    let journey = stage.client.get(statistics, &format!("/orders/{id}")).await;
+    assert_eq!(journey.json()["shipment"]["outcome"], "shipped");
+    let nothing = stage.client.get(statistics, "/orders/1").await;
+    assert_eq!(
+        (nothing.status, nothing.header("content-type")),
+        (StatusCode::NOT_FOUND, Some("application/problem+json"))
+    );
+    assert_eq!(
+        stage.client.get(statistics, "/orders/x").await.status,
+        StatusCode::BAD_REQUEST
+    );
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_page_and_asks_whether_it_is_still_the_same() {
+    let stage = Stage::on_mock(|_| {}).await;
+    let get = async |path: &str, header: (&str, &str)| {
+        let url = format!("http://{}{path}", stage.address(Instance::Statistics));
+        let request = Request::get(url).header(header.0, header.1).body(Full::default());
+        stage
+            .client
+            .try_request(request.expect("a valid request"))
+            .await
+            .expect("a reply")
+    };
+    assert!(get("/", ("accept", "*/*")).await.text.starts_with("statistics: "));
+    let html = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    assert!(get("/", html).await.text.starts_with("<!doctype html>"));
+    for path in ["/", "/dashboard.css", "/dashboard.js", "/icon.svg"] {
+        let reply = get(path, html).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}");
+        let policy = reply.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'self';"), "{policy}");
+        let tag = reply.header("etag").expect("a tag").to_owned();
+        if path != "/" {
+            assert_eq!(
+                get(path, ("if-none-match", &tag)).await.status,
+                StatusCode::NOT_MODIFIED
+            );
+        }
+        assert_eq!(get(path, ("if-none-match", "\"another\"")).await.status, StatusCode::OK);
     }
     stage.close().await;
 }

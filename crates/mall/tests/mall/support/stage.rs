@@ -53,6 +53,7 @@ pub(crate) fn config(kafka: kafka::Config) -> Config {
         gateway: gateway::Settings::default(),
         order: order::Settings::default(),
         repository: repository::Settings::default(),
+        statistics: statistics::Settings::default(),
     }
 }
 

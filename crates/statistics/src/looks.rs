@@ -1,0 +1,140 @@
+//! Looks at `/ready` of the other services, while somebody looks at statistics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http_body_util::Full;
+use poem::http::uri::Authority;
+use poem::http::{Request, StatusCode, header};
+use serde::Deserialize;
+use service::client::{Address, Answer, Connection, NoAnswer};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::audience::Audience;
+use crate::figures::Figures;
+
+/// A service that says nothing for this long is away. With the pause between two looks, and that between two events, a
+/// page knows within two seconds.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Looks at the services, one round after another.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    pub(crate) services: Vec<Looked>,
+    /// The time between two rounds.
+    pub(crate) every: Duration,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) audience: Arc<Audience>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// A service that is looked at.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    name: String,
+    address: Address,
+    /// The connection that was used last, if it had an answer: a new one for each look would cost twice as much.
+    idle: Option<Connection>,
+}
+
+impl Looks {
+    /// Looks until it is told to stop, and sleeps while nobody wants to know.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let mut rounds = interval(self.every);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let look = async {
+            loop {
+                self.audience.wait().await;
+                rounds.tick().await;
+                let looks = self.services.iter_mut().map(|service| service.look(&self.figures));
+                join_all(looks).await;
+            }
+        };
+        self.shutdown.run_until_cancelled(look).await;
+        Ok(())
+    }
+}
+
+impl Looked {
+    pub(crate) fn new(name: String, host: Authority) -> Self {
+        Self {
+            name,
+            address: Address::new(host),
+            idle: None,
+        }
+    }
+
+    async fn look(&mut self, figures: &Figures) {
+        let late = |_| Err(format!("no answer within {} ms", PATIENCE.as_millis()));
+        let found = timeout(PATIENCE, self.ask()).await.unwrap_or_else(late);
+        figures.see(&self.name, found);
+    }
+
+    /// Asks it whether it is ready.
+    async fn ask(&mut self) -> Result<(), String> {
+        let mut idle = self.idle.take();
+        let usable = match &mut idle {
+            Some(connection) => connection.is_usable().await,
+            None => false,
+        };
+        let mut connection = match idle {
+            Some(connection) if usable => connection,
+            _ => self.address.connect().await.map_err(|error| format!("{error:#}"))?,
+        };
+        let request = Request::get("/ready")
+            .header(header::HOST, self.address.host().as_str())
+            .body(Full::default())
+            .expect("a path and an authority");
+        let answer = connection.send(request).await;
+        let Answer { status, body } = answer.map_err(|(NoAnswer::NotSent(reason) | NoAnswer::Lost(reason))| reason)?;
+        self.idle = Some(connection);
+        if status == StatusCode::OK {
+            return Ok(());
+        }
+        Err(serde_json::from_slice(&body).map_or_else(|_| status.to_string(), |Problem { detail }| detail))
+    }
+}
+
+/// What a service says that is not ready.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::services::Services;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_is_asked_only_while_somebody_looks() {
+        let host = Authority::from_static("order-1.order");
+        let figures = Arc::new(Figures::new(Services::new([("order-1".to_owned(), host.to_string())])));
+        let audience = Arc::new(Audience::default());
+        let looks = Looks {
+            services: vec![Looked {
+                name: "order-1".to_owned(),
+                address: Address::looked_up_by(host, pending()),
+                idle: None,
+            }],
+            every: Duration::from_secs(1),
+            figures: Arc::clone(&figures),
+            audience: Arc::clone(&audience),
+            shutdown: CancellationToken::new(),
+        };
+        tokio::spawn(looks.run());
+        let told = || serde_json::to_value(figures.services.told()).expect("JSON")[0].take();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(told()["ready"], Value::Null);
+        audience.asked();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(told()["ready"], json!(false));
+        assert_eq!(told()["reason"], "no connection within 500ms");
+    }
+}
