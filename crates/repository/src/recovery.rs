@@ -187,7 +187,7 @@ impl Recovery<'_> {
         }
     }
 
-    fn read(&self, offsets: Range<i64>, mut visit: impl FnMut(Done, i64) + Send) -> Result<(), ConsumeError> {
+    fn read(&self, offsets: Range<i64>, mut visit: impl FnMut(Done, i64)) -> Result<(), ConsumeError> {
         self.shipments.replay(self.partition, offsets, self.stop, |record| {
             if let Some(done) = Done::from_record(record) {
                 visit(done, record.offset());
