@@ -50,10 +50,12 @@ case ${1-compose} in
       for service in "${services[@]}"; do
         name=pod/$service
         [[ $service != statistics ]] || name=deployment/statistics
-        kubectl -n "$namespace" logs "$name" --since=$((SECONDS - began + 5))s | sed "s/^/$service /" &
+        # A file each: what several processes write to one is torn apart in the middle of lines.
+        kubectl -n "$namespace" logs "$name" --since=$((SECONDS - began + 5))s | sed "s/^/$service /" >"$tmp/log-$service" &
         pids+=($!)
       done
-      wait "${pids[@]}"
+      wait "${pids[@]}" || true
+      cat "$tmp"/log-*
     }
     logs_hint="kubectl -n $namespace logs"
     ;;
