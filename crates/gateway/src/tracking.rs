@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{OrderId, ParseOrderIdError, Partition};
-use http_body_util::Full;
+use poem::http::StatusCode;
 use poem::http::uri::Authority;
-use poem::http::{Request, StatusCode, header};
 use poem::web::{Data, Path};
 use poem::{EndpointExt, Response, Route, handler};
-use service::client::{Address, Answer, NoAnswer};
+use service::client::forward;
 use service::{Problem, http};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 /// Questions that may be under way. Each has a connection of its own. More are refused.
 const MAX_IN_FLIGHT: usize = 256;
@@ -38,15 +36,7 @@ async fn track(Path(order_id): Path<String>, Data(tracking): Data<&Arc<Tracking>
         .map_err(|error: ParseOrderIdError| Problem::bad_request(error.to_string()))?;
     let too_many = |_| Problem::unavailable("too many orders are asked for: ask again");
     let _in_flight = tracking.in_flight.try_acquire().map_err(too_many)?;
-    let late = |_| {
-        let detail = format!(
-            "repository-{} has not answered within {} s: ask again",
-            id.ordinal(),
-            DEADLINE.as_secs()
-        );
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
-    };
-    timeout(DEADLINE, tracking.ask(id)).await.map_err(late)?
+    tracking.ask(id).await
 }
 
 impl Tracking {
@@ -64,23 +54,7 @@ impl Tracking {
             let detail = format!("order {id} is of region {partition}, and there are {regions} regions");
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         };
-        let away = |reason: String| Problem::unavailable(format!("repository-{partition}: out of reach ({reason})"));
-        let request = Request::get(format!("/orders/{id}"))
-            .header(header::HOST, host.as_str())
-            .body(Full::default())
-            .expect("a path and an authority");
-        let mut connection = Address::new(host.clone())
-            .connect()
-            .await
-            .map_err(|error| away(format!("{error:#}")))?;
-        let answer = connection.send(request).await;
-        let Answer { status, body } =
-            answer.map_err(|(NoAnswer::NotSent(reason) | NoAnswer::Lost(reason))| away(reason))?;
-        let content_type = if status == StatusCode::OK {
-            "application/json"
-        } else {
-            "application/problem+json"
-        };
-        Ok(Response::builder().status(status).content_type(content_type).body(body))
+        let repository = format!("repository-{partition}");
+        forward(&repository, host, &format!("/orders/{id}"), DEADLINE).await
     }
 }

@@ -1,5 +1,7 @@
 //! A connection to another service, and what is certain when it fails.
 
+mod forward;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +14,12 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use poem::http::uri::Authority;
-use poem::http::{Request, StatusCode};
+use poem::http::{Request, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
+
+pub use self::forward::forward;
 
 /// Services are on the same network: no connection within this time means that it is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -41,6 +45,14 @@ pub enum NoAnswer {
     NotSent(String),
     /// It may have got the request.
     Lost(String),
+}
+
+impl NoAnswer {
+    /// The reason, for whom it makes no difference what the service got.
+    pub fn into_reason(self) -> String {
+        let (Self::NotSent(reason) | Self::Lost(reason)) = self;
+        reason
+    }
 }
 
 /// A connection to a service. It has no task of its own: it moves while a request is under way.
@@ -147,6 +159,17 @@ impl Address {
     /// The host, and the port where it is not 80.
     pub fn host(&self) -> &Authority {
         &self.host
+    }
+
+    /// A request for a path that begins with `/`.
+    ///
+    /// # Panics
+    /// When that is no path.
+    pub fn get(&self, path: &str) -> Request<Full<Bytes>> {
+        Request::get(path)
+            .header(header::HOST, self.host.as_str())
+            .body(Full::default())
+            .expect("a path and an authority")
     }
 
     /// Connects.

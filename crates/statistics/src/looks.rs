@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http_body_util::Full;
+use poem::http::StatusCode;
 use poem::http::uri::Authority;
-use poem::http::{Request, StatusCode, header};
 use serde::Deserialize;
 use service::client::{Address, Answer, Connection, NoAnswer};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -83,12 +82,8 @@ impl Looked {
             Some(connection) if usable => connection,
             _ => self.address.connect().await.map_err(|error| format!("{error:#}"))?,
         };
-        let request = Request::get("/ready")
-            .header(header::HOST, self.address.host().as_str())
-            .body(Full::default())
-            .expect("a path and an authority");
-        let answer = connection.send(request).await;
-        let Answer { status, body } = answer.map_err(|(NoAnswer::NotSent(reason) | NoAnswer::Lost(reason))| reason)?;
+        let answer = connection.send(self.address.get("/ready")).await;
+        let Answer { status, body } = answer.map_err(NoAnswer::into_reason)?;
         self.idle = Some(connection);
         if status == StatusCode::OK {
             return Ok(());
