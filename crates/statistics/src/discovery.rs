@@ -15,17 +15,17 @@ use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
-use crate::audience::Audience;
 use crate::figures::Figures;
 use crate::services::KAFKA;
 use crate::start::{self, Check, Start};
+use crate::viewers::Viewers;
 
 /// How often the cluster is asked for new partitions: they are counted within 15 s.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The same while the topic does not exist, the broker does not answer, or there are partitions that are not read yet.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
-/// The same while somebody looks at whether the broker answers; and how long it may then take to.
-const LOOK_INTERVAL: Duration = Duration::from_millis(900);
+/// The same while there are viewers, who want to know whether the broker answers; and how long it may then take to.
+const PROBE_INTERVAL: Duration = Duration::from_millis(900);
 /// How long the leader of a partition may take to say where it begins and ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same while partitions of other leaders wait.
@@ -69,15 +69,15 @@ pub(crate) struct Discovery {
     /// What was counted before this process: the positions in it are proved before they are used.
     pub(crate) snapshot: Arc<SetOnce<Snapshot>>,
     pub(crate) pending: Pending,
-    /// Where it is told whether the broker answers, by one of those who ask.
-    pub(crate) broker: Option<Broker>,
+    /// Where it is recorded whether the broker answers: one discovery does that for all.
+    pub(crate) broker_probe: Option<BrokerProbe>,
 }
 
-/// Where it is told whether the broker answers.
+/// Where it is recorded whether the broker answers.
 #[derive(Debug)]
-pub(crate) struct Broker {
+pub(crate) struct BrokerProbe {
     pub(crate) figures: Arc<Figures>,
-    pub(crate) audience: Arc<Audience>,
+    pub(crate) viewers: Arc<Viewers>,
 }
 
 /// The partitions that are not read yet.
@@ -120,34 +120,34 @@ impl Discovery {
         Ok(())
     }
 
-    /// Waits for the next question: for a stop, or until somebody looks.
+    /// Waits for the next question: until a stop, or until viewers want to know.
     async fn pause(&self, pause: Duration) {
-        let looked_at = async {
-            match &self.broker {
-                Some(broker) => {
-                    if broker.audience.is_there() {
-                        tokio::time::sleep(LOOK_INTERVAL).await;
+        let viewed = async {
+            match &self.broker_probe {
+                Some(probe) => {
+                    if probe.viewers.any() {
+                        tokio::time::sleep(PROBE_INTERVAL).await;
                     }
-                    broker.audience.wait().await;
+                    probe.viewers.wait().await;
                 }
                 None => std::future::pending().await,
             }
         };
         // An error means that the pause is over.
-        let _ = tokio::time::timeout(pause, self.shutdown.run_until_cancelled(looked_at)).await;
+        let _ = tokio::time::timeout(pause, self.shutdown.run_until_cancelled(viewed)).await;
     }
 
     /// Asks for the partitions. Returns their leaders, if there was an answer.
     fn leaders(&mut self) -> anyhow::Result<Option<Vec<Option<i32>>>> {
-        let looked_at = self.broker.as_ref().is_some_and(|broker| broker.audience.is_there());
-        let answer = if looked_at {
-            self.consumer.leaders_within(LOOK_INTERVAL)
+        let viewed = self.broker_probe.as_ref().is_some_and(|probe| probe.viewers.any());
+        let answer = if viewed {
+            self.consumer.leaders_within(PROBE_INTERVAL)
         } else {
             self.consumer.leaders()
         };
-        if let Some(broker) = &self.broker {
+        if let Some(probe) = &self.broker_probe {
             let reached = answer.as_ref().map(|_| ()).map_err(|error| self.consumer.outage(error));
-            broker.figures.see(KAFKA, reached);
+            probe.figures.record_readiness(KAFKA, reached);
         }
         match answer {
             Ok(leaders) => {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::recent::{History, Recent, RecentOrder};
-use crate::services::{Services, Told};
+use crate::services::{ServiceStatus, Services};
 
 /// The least time between two events: a page cannot show more, and each costs the whole of the figures.
 const EVENT_INTERVAL: Duration = Duration::from_millis(250);
@@ -31,12 +31,12 @@ pub(crate) struct Figures {
     events: watch::Sender<Arc<str>>,
 }
 
-/// What is told of them.
+/// What `/api/statistics` and the events show.
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]
     statistics: &'a Statistics,
-    services: Vec<Told>,
+    services: Vec<ServiceStatus>,
     recent: Vec<RecentOrder>,
     /// When all this was so.
     time: Timestamp,
@@ -62,7 +62,7 @@ impl Figures {
         let recent = self.recent.lock().orders();
         let answer = Answer {
             statistics: &self.lock(),
-            services: self.services.told(),
+            services: self.services.statuses(),
             recent,
             time: Timestamp::now(),
         };
@@ -85,9 +85,9 @@ impl Figures {
         self.recent.lock().count_shipment(partition, shipment, Timestamp::now());
     }
 
-    /// Somebody has looked at a service.
-    pub(crate) fn see(&self, service: &str, found: Result<(), String>) {
-        if self.services.see(service, found) {
+    /// A service has been probed.
+    pub(crate) fn record_readiness(&self, service: &str, found: Result<(), String>) {
+        if self.services.record(service, found) {
             self.changed.send_replace(());
         }
     }

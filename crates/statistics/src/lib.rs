@@ -6,23 +6,23 @@
 //!
 //! `snapshots` reads the last snapshot and writes others, `start` proves what is in it, `discovery` asks which partitions
 //! there are and where to begin, `counter` reads them, `progress` knows how far that is, `routes` and `metrics` show the
-//! figures. While there is an `audience`, `looks` asks the other services whether they are ready, and `page` shows all of
-//! it to people.
+//! figures. While there are `viewers`, `probes` asks the other services whether they are ready, and `page` shows all
+//! of it to people.
 
-mod audience;
 mod counter;
 mod discovery;
 mod figures;
 mod journey;
-mod looks;
 mod metrics;
 mod page;
+mod probes;
 mod progress;
 mod recent;
 mod routes;
 mod services;
 mod snapshots;
 mod start;
+mod viewers;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
@@ -37,14 +37,14 @@ use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 use tokio::sync::SetOnce;
 
-use crate::audience::Audience;
 use crate::counter::Counter;
-use crate::discovery::{Broker, Discovery, Pending};
+use crate::discovery::{BrokerProbe, Discovery, Pending};
 use crate::figures::Figures;
-use crate::looks::{Looked, Looks};
+use crate::probes::{Probe, Probes};
 use crate::routes::State;
 use crate::services::{KAFKA, Services};
 use crate::snapshots::Snapshots;
+use crate::viewers::Viewers;
 
 /// What statistics is.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub struct Settings {
     pub gateway_url: String,
     /// Where those who read the page reach the gateway: stands in the commands that it shows.
     pub public_gateway_url: String,
-    /// The time between two looks at `/ready` of the other services, while somebody looks; zero: no looks.
+    /// The time between two probes of `/ready` of the other services, while there are viewers; zero: no probes.
     #[serde(with = "humantime_serde")]
     pub readiness_interval: Duration,
 }
@@ -84,7 +84,7 @@ impl Default for Settings {
     }
 }
 
-/// The shortest time between two looks: they are not to be what keeps the others busy.
+/// The shortest time between two probes: they are not to be what keeps the others busy.
 const MIN_READINESS_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Settings {
@@ -114,8 +114,8 @@ impl Settings {
 }
 
 impl Config {
-    /// The services that are looked at, in the order of an order's way.
-    fn looked_at(&self, gateway: &Authority) -> Vec<(String, Authority)> {
+    /// The services that are probed, in the order of an order's way.
+    fn probed(&self, gateway: &Authority) -> Vec<(String, Authority)> {
         let replicas = |name: &'static str, addresses: &BTreeMap<Partition, Uri>| -> Vec<_> {
             let replica =
                 |(partition, uri): (&Partition, &Uri)| Some((format!("{name}-{partition}"), uri.authority()?.clone()));
@@ -135,11 +135,11 @@ impl Config {
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let gateway = config.settings.gateway().map_err(anyhow::Error::msg)?;
     let every = Some(config.settings.readiness_interval).filter(|interval| !interval.is_zero());
-    let looked_at = every.map_or_else(Vec::new, |_| config.looked_at(&gateway));
-    let told = looked_at.iter().map(|(name, host)| (name.clone(), host.to_string()));
+    let probed = every.map_or_else(Vec::new, |_| config.probed(&gateway));
+    let addresses = probed.iter().map(|(name, host)| (name.clone(), host.to_string()));
     let broker = every.map(|_| (KAFKA.to_owned(), config.kafka.bootstrap_servers.clone()));
-    let figures = Arc::new(Figures::new(Services::new(told.chain(broker))));
-    let (audience, snapshot) = (Arc::new(Audience::default()), Arc::new(SetOnce::new()));
+    let figures = Arc::new(Figures::new(Services::new(addresses.chain(broker))));
+    let (viewers, snapshot) = (Arc::new(Viewers::default()), Arc::new(SetOnce::new()));
     let mut tasks = Tasks::new(&context.shutdown);
     let snapshots = Snapshots {
         kafka: config.kafka.clone(),
@@ -151,29 +151,37 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     };
     tasks.spawn("snapshots", snapshots.run());
     for topic in [Topic::Order, Topic::Shipment] {
-        let broker = (every.is_some() && topic == Topic::Order).then(|| Broker {
+        let broker_probe = (every.is_some() && topic == Topic::Order).then(|| BrokerProbe {
             figures: Arc::clone(&figures),
-            audience: Arc::clone(&audience),
+            viewers: Arc::clone(&viewers),
         });
-        count(topic, &config.kafka, &context, &figures, &snapshot, broker, &mut tasks)?;
+        count(
+            topic,
+            &config.kafka,
+            &context,
+            &figures,
+            &snapshot,
+            broker_probe,
+            &mut tasks,
+        )?;
     }
     if let Some(every) = every {
-        let services = looked_at.into_iter().map(|(name, host)| Looked::new(name, host));
-        let looks = Looks {
+        let services = probed.into_iter().map(|(name, host)| Probe::new(name, host));
+        let probes = Probes {
             services: services.collect(),
             every,
             figures: Arc::clone(&figures),
-            audience: Arc::clone(&audience),
+            viewers: Arc::clone(&viewers),
             shutdown: context.shutdown.clone(),
         };
-        tasks.spawn("looks", looks.run());
+        tasks.spawn("probes", probes.run());
     }
     let (publisher, shutdown) = (Arc::clone(&figures), context.shutdown.clone());
     tasks.spawn("events", async move { publisher.publish_changes(&shutdown).await });
     let event_clients = metrics::register(&mut context.metrics, Arc::clone(&figures));
     let state = State::new(
         figures,
-        audience,
+        viewers,
         config.settings.public_gateway_url,
         event_clients,
         context.shutdown.clone(),
@@ -191,7 +199,7 @@ fn count(
     context: &Context,
     figures: &Arc<Figures>,
     snapshot: &Arc<SetOnce<Snapshot>>,
-    broker: Option<Broker>,
+    broker_probe: Option<BrokerProbe>,
     tasks: &mut Tasks,
 ) -> anyhow::Result<()> {
     let client_id = format!("{}-{}", context.name, topic.name());
@@ -205,7 +213,7 @@ fn count(
         shutdown: context.shutdown.clone(),
         snapshot: Arc::clone(snapshot),
         pending: Pending::default(),
-        broker,
+        broker_probe,
     };
     let counter = Counter {
         topic,

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use domain::{OrderId, Outcome, Partition, Shipment, Timestamp};
 use serde::Serialize;
 
-/// How many orders are told.
+/// How many orders are kept for each region, and shown of all.
 const ORDERS: usize = 20;
-/// How many seconds are told.
+/// How many seconds are kept and shown.
 pub(crate) const SECONDS: usize = 120;
 
 /// The last orders and seconds of all regions. Held in memory alone: a start begins with what it reads.
@@ -61,14 +61,11 @@ impl Recent {
 
     /// The last orders of all regions, the latest first.
     pub(crate) fn orders<'a>(&'a self) -> Vec<RecentOrder> {
-        let of_region = |region: &'a RecentOfRegion| {
-            let RecentOfRegion { orders, .. } = region;
-            orders.iter().map(move |order| (order, region))
-        };
+        let of_region = |region: &'a RecentOfRegion| region.orders.iter().map(move |order| (order, region));
         let mut all: Vec<_> = self.0.iter().flat_map(of_region).collect();
         all.sort_unstable_by_key(|((_, _, id), _)| std::cmp::Reverse(*id));
         all.truncate(ORDERS);
-        let told = |(&(partition, offset, order_id), region): (&(Partition, i64, OrderId), &RecentOfRegion)| {
+        let recent_order = |(&(partition, offset, order_id), region): (&(Partition, i64, OrderId), &RecentOfRegion)| {
             let shipment = region.shipments.iter().rev().find(|(order, _, _)| *order == offset);
             RecentOrder {
                 order_id,
@@ -78,7 +75,7 @@ impl Recent {
                 shipped: shipment.and_then(|(_, _, time)| *time),
             }
         };
-        all.into_iter().map(told).collect()
+        all.into_iter().map(recent_order).collect()
     }
 
     /// The last seconds of the first `regions` regions, up to now.

@@ -14,9 +14,9 @@ use service::{Problem, http};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::audience::Audience;
 use crate::figures::Figures;
 use crate::recent::History;
+use crate::viewers::Viewers;
 
 /// Clients that may follow the figures: a screen for everybody in a building. Each keeps a connection, and gets some
 /// 4 KiB a second while orders flow.
@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the handlers share.
 pub(crate) struct State {
     pub(crate) figures: Arc<Figures>,
-    pub(crate) audience: Arc<Audience>,
+    pub(crate) viewers: Arc<Viewers>,
     /// Where people on the machine of the page reach the gateway.
     pub(crate) public_gateway_url: String,
     event_clients: Arc<Semaphore>,
@@ -40,14 +40,14 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(
         figures: Arc<Figures>,
-        audience: Arc<Audience>,
+        viewers: Arc<Viewers>,
         public_gateway_url: String,
         event_clients_gauge: Gauge,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             figures,
-            audience,
+            viewers,
             public_gateway_url,
             event_clients: Arc::new(Semaphore::new(MAX_EVENT_CLIENTS)),
             event_clients_gauge,
@@ -65,7 +65,7 @@ pub(crate) fn routes(state: State) -> Route {
 
 #[handler]
 async fn show(Data(state): Data<&Arc<State>>) -> Response {
-    state.audience.asked();
+    state.viewers.asked();
     state.figures.services.fresh().await;
     Response::builder()
         .content_type("application/json")
@@ -73,7 +73,7 @@ async fn show(Data(state): Data<&Arc<State>>) -> Response {
         .body(state.figures.to_json())
 }
 
-/// What a page is told once.
+/// The first event of a client: what does not change, and what was before.
 #[derive(Serialize)]
 struct Start<'a> {
     gateway: &'a str,
@@ -111,7 +111,7 @@ fn events(Data(state): Data<&Arc<State>>) -> Result<Response, Problem> {
 /// A client that follows the figures, until it is dropped.
 struct EventClient {
     gauge: Gauge,
-    audience: Arc<Audience>,
+    viewers: Arc<Viewers>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -123,11 +123,11 @@ impl EventClient {
         };
         let gauge = state.event_clients_gauge.clone();
         gauge.inc();
-        let audience = Arc::clone(&state.audience);
-        audience.came();
+        let viewers = Arc::clone(&state.viewers);
+        viewers.connected();
         Ok(Self {
             gauge,
-            audience,
+            viewers,
             _permit: permit,
         })
     }
@@ -136,6 +136,6 @@ impl EventClient {
 impl Drop for EventClient {
     fn drop(&mut self) {
         self.gauge.dec();
-        self.audience.went();
+        self.viewers.disconnected();
     }
 }

@@ -1,4 +1,4 @@
-//! Looks at `/ready` of the other services, while somebody looks at statistics.
+//! Probes `/ready` of the other services, while somebody views the figures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,52 +11,52 @@ use service::client::{Address, Answer, Connection, NoAnswer};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::audience::Audience;
 use crate::figures::Figures;
+use crate::viewers::Viewers;
 
-/// A service that says nothing for this long is away. With the pause between two looks, and that between two events, a
+/// A service that says nothing for this long is away. With the pause between two probes, and that between two events, a
 /// page knows within two seconds.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Looks at the services, one round after another.
+/// Probes the services, one round after another.
 #[derive(Debug)]
-pub(crate) struct Looks {
-    pub(crate) services: Vec<Looked>,
+pub(crate) struct Probes {
+    pub(crate) services: Vec<Probe>,
     /// The time between two rounds.
     pub(crate) every: Duration,
     pub(crate) figures: Arc<Figures>,
-    pub(crate) audience: Arc<Audience>,
+    pub(crate) viewers: Arc<Viewers>,
     pub(crate) shutdown: CancellationToken,
 }
 
-/// A service that is looked at.
+/// Asks one service whether it is ready.
 #[derive(Debug)]
-pub(crate) struct Looked {
+pub(crate) struct Probe {
     name: String,
     address: Address,
-    /// The connection that was used last, if it had an answer: a new one for each look would cost twice as much.
+    /// The connection that was used last, if it had an answer: a new one for each probe would cost twice as much.
     idle: Option<Connection>,
 }
 
-impl Looks {
-    /// Looks until it is told to stop, and sleeps while nobody wants to know.
+impl Probes {
+    /// Probes until it is told to stop, and sleeps while there are no viewers.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let mut rounds = interval(self.every);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let look = async {
+        let probe = async {
             loop {
-                self.audience.wait().await;
+                self.viewers.wait().await;
                 rounds.tick().await;
-                let looks = self.services.iter_mut().map(|service| service.look(&self.figures));
-                join_all(looks).await;
+                let round = self.services.iter_mut().map(|service| service.run(&self.figures));
+                join_all(round).await;
             }
         };
-        self.shutdown.run_until_cancelled(look).await;
+        self.shutdown.run_until_cancelled(probe).await;
         Ok(())
     }
 }
 
-impl Looked {
+impl Probe {
     pub(crate) fn new(name: String, host: Authority) -> Self {
         Self {
             name,
@@ -65,10 +65,10 @@ impl Looked {
         }
     }
 
-    async fn look(&mut self, figures: &Figures) {
+    async fn run(&mut self, figures: &Figures) {
         let late = |_| Err(format!("no answer within {} ms", PATIENCE.as_millis()));
         let found = timeout(PATIENCE, self.ask()).await.unwrap_or_else(late);
-        figures.see(&self.name, found);
+        figures.record_readiness(&self.name, found);
     }
 
     /// Asks it whether it is ready.
@@ -108,28 +108,28 @@ mod tests {
     use crate::services::Services;
 
     #[tokio::test(start_paused = true)]
-    async fn a_service_is_asked_only_while_somebody_looks() {
+    async fn a_service_is_probed_only_while_there_are_viewers() {
         let host = Authority::from_static("order-1.order");
         let figures = Arc::new(Figures::new(Services::new([("order-1".to_owned(), host.to_string())])));
-        let audience = Arc::new(Audience::default());
-        let looks = Looks {
-            services: vec![Looked {
+        let viewers = Arc::new(Viewers::default());
+        let probes = Probes {
+            services: vec![Probe {
                 name: "order-1".to_owned(),
                 address: Address::looked_up_by(host, pending()),
                 idle: None,
             }],
             every: Duration::from_secs(1),
             figures: Arc::clone(&figures),
-            audience: Arc::clone(&audience),
+            viewers: Arc::clone(&viewers),
             shutdown: CancellationToken::new(),
         };
-        tokio::spawn(looks.run());
-        let told = || serde_json::to_value(figures.services.told()).expect("JSON")[0].take();
+        tokio::spawn(probes.run());
+        let status = || serde_json::to_value(figures.services.statuses()).expect("JSON")[0].take();
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(told()["ready"], Value::Null);
-        audience.asked();
+        assert_eq!(status()["ready"], Value::Null);
+        viewers.asked();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(told()["ready"], json!(false));
-        assert_eq!(told()["reason"], "no connection within 500ms");
+        assert_eq!(status()["ready"], json!(false));
+        assert_eq!(status()["reason"], "no connection within 500ms");
     }
 }
