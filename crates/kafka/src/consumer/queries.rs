@@ -30,8 +30,8 @@ pub struct Committed {
 
 /// The cluster tells its id with the first metadata: this is only waited for when there is none.
 const CLUSTER_ID_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the errors of connections are heard: they wait in a queue, and lines of librdkafka's log among them.
-const HEARING: Duration = Duration::from_millis(20);
+/// How long the errors of connections are polled for: they wait in a queue, and lines of librdkafka's log among them.
+const ERROR_POLL: Duration = Duration::from_millis(20);
 /// The metadata that goes with a committed decision.
 const DECISION: &str = "decided by an operator";
 
@@ -41,7 +41,7 @@ impl Consumer {
         let outage = |error: &KafkaError| error.rdkafka_error_code().map(meaning) == Some(Meaning::Outage);
         match &answer {
             Err(error) if outage(error) => {
-                self.hear_errors();
+                self.poll_errors();
                 self.connection.down(&error.to_string());
             }
             _ => self.connection.up(),
@@ -49,14 +49,15 @@ impl Consumer {
         answer.map_err(self.error(action))
     }
 
-    /// Hears why connections failed, which a question does not tell. The next poll would; but who only asks never polls.
-    fn hear_errors(&self) {
+    /// Takes the errors of connections from the queue, as polling for records would: an answer does not say why a
+    /// connection failed, and a consumer that only asks never polls.
+    fn poll_errors(&self) {
         let Ok(assigned) = self.consumer.assignment() else {
             return;
         };
         // With partitions assigned there would be records among them.
         if assigned.count() == 0 {
-            let end = Instant::now() + HEARING;
+            let end = Instant::now() + ERROR_POLL;
             while Instant::now() < end {
                 drop(self.consumer.poll(end.saturating_duration_since(Instant::now())));
             }

@@ -19,17 +19,18 @@ use crate::connection::Connection;
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often the errors of connections are heard while a question is on its way.
-const HEARING: Duration = Duration::from_millis(20);
+/// How often the errors of connections are polled for while a question is on its way.
+const ERROR_POLL: Duration = Duration::from_millis(20);
 /// A refusal counts when no other broker has answered after this time.
 const OTHER_BROKERS: Duration = Duration::from_millis(500);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Asks and tells the cluster, until the time is over.
+/// Asks and changes the cluster, until the time is over.
 pub(super) struct Admin<'a> {
-    /// Asks for metadata. Not the admin client: nobody can poll that, and what it is not polled for is never heard.
-    asking: Arc<BaseProducer<Connection>>,
-    telling: AdminClient<DefaultClientContext>,
+    /// Asks for metadata. Not the admin client: that cannot be polled, so that the errors of its connections stay in its
+    /// queue.
+    metadata_client: Arc<BaseProducer<Connection>>,
+    admin_client: AdminClient<DefaultClientContext>,
     connection: Connection,
     deadline: Instant,
     kafka: &'a crate::Config,
@@ -42,10 +43,10 @@ impl<'a> Admin<'a> {
     /// Connects in the background; the time begins to run.
     pub(super) fn connect(kafka: &'a crate::Config, config: &'a Config) -> Result<Self, TopicsError> {
         let connection = Connection::new("topics");
-        let asking = kafka.admin().create_with_context(connection.clone());
+        let metadata_client = kafka.admin().create_with_context(connection.clone());
         Ok(Self {
-            asking: Arc::new(asking.map_err(TopicsError::Client)?),
-            telling: kafka.admin().create().map_err(TopicsError::Client)?,
+            metadata_client: Arc::new(metadata_client.map_err(TopicsError::Client)?),
+            admin_client: kafka.admin().create().map_err(TopicsError::Client)?,
             connection,
             deadline: Instant::now() + config.wait,
             kafka,
@@ -104,14 +105,14 @@ impl<'a> Admin<'a> {
 
     /// Asks once. An error of the inner kind may pass.
     async fn metadata(&self, name: &str) -> Result<Result<Option<Found>, String>, TopicsError> {
-        let (client, topic) = (Arc::clone(&self.asking), name.to_owned());
+        let (client, topic) = (Arc::clone(&self.metadata_client), name.to_owned());
         let mut asked = tokio::task::spawn_blocking(move || metadata(&client, &topic));
-        let (mut events, mut refused) = (tokio::time::interval(HEARING), None);
+        let (mut events, mut refused) = (tokio::time::interval(ERROR_POLL), None);
         let answer = loop {
             tokio::select! {
                 answer = &mut asked => break answer,
                 _ = events.tick() => {
-                    self.asking.poll(Duration::ZERO);
+                    self.metadata_client.poll(Duration::ZERO);
                     let refusal = self.connection.refusal();
                     if refusal.is_some() && refused.get_or_insert_with(Instant::now).elapsed() > OTHER_BROKERS {
                         break Ok(Err(KafkaError::MetadataFetch(RDKafkaErrorCode::Authentication)));
@@ -148,7 +149,7 @@ impl<'a> Admin<'a> {
         .set("min.insync.replicas", &min_insync_replicas);
         loop {
             match self
-                .telling
+                .admin_client
                 .create_topics([&new], &Self::options())
                 .await
                 .map_err(refused)?
@@ -185,7 +186,7 @@ impl<'a> Admin<'a> {
     pub(super) async fn settings(&self, name: &str) -> Result<BTreeMap<String, String>, TopicsError> {
         let refused = |source| refusal("describe", "DescribeConfigs", name, source);
         let described = self
-            .telling
+            .admin_client
             .describe_configs([&ResourceSpecifier::Topic(name)], &Self::options())
             .await
             .map_err(refused)?
@@ -202,7 +203,7 @@ impl<'a> Admin<'a> {
     pub(super) async fn grow(&self, name: &str, partitions: usize) -> Result<(), TopicsError> {
         let refused = |source| refusal("grow", "Alter", name, source);
         let grown = NewPartitions::new(name, partitions);
-        let answer = self.telling.create_partitions([&grown], &Self::options()).await;
+        let answer = self.admin_client.create_partitions([&grown], &Self::options()).await;
         match answer.map_err(refused)?.pop() {
             Some(Err((_, code))) => Err(refused(KafkaError::AdminOp(code))),
             Some(Ok(_)) | None => Ok(()),
