@@ -113,8 +113,7 @@ struct TailReader {
 /// What has been read of it.
 struct Found {
     ordinal: Ordinal,
-    last_order_id: Option<OrderId>,
-    keys: Keys,
+    tail: Tail,
     /// When reading began.
     now: Timestamp,
     /// How many records were read.
@@ -130,16 +129,15 @@ impl TailReader {
         let mut found = Found::new(self.ordinal, self.idempotency_keys);
         self.read_into(&mut found)?;
         let Found {
-            last_order_id,
-            keys,
+            tail,
             records,
             forgotten,
             ..
         } = found;
-        let (service, seconds, keys_found) = (self.service.as_str(), begun.elapsed().as_secs_f32(), keys.len());
+        let (service, seconds, keys_found) = (self.service.as_str(), begun.elapsed().as_secs_f32(), tail.keys.len());
         tracing::info!(
             service,
-            last_order_id = last_order_id.map(tracing::field::display),
+            last_order_id = tail.last_order_id.map(tracing::field::display),
             records,
             keys_found,
             seconds,
@@ -154,7 +152,7 @@ impl TailReader {
                 "the log holds more keys than are remembered: orders with the oldest ones can be written again"
             );
         }
-        Ok(Tail { last_order_id, keys })
+        Ok(tail)
     }
 
     /// Reads what is there, and then what a predecessor had on its way.
@@ -188,8 +186,10 @@ impl Found {
     fn new(ordinal: Ordinal, idempotency_keys: usize) -> Self {
         Self {
             ordinal,
-            last_order_id: None,
-            keys: Keys::new(idempotency_keys),
+            tail: Tail {
+                last_order_id: None,
+                keys: Keys::new(idempotency_keys),
+            },
             now: Timestamp::now(),
             records: 0,
             forgotten: 0,
@@ -203,10 +203,10 @@ impl Found {
         let Some(id) = id.filter(|id| id.ordinal() == self.ordinal) else {
             return;
         };
-        self.last_order_id = self.last_order_id.max(Some(id));
-        self.keys.expire(id.time().min(self.now));
+        self.tail.last_order_id = self.tail.last_order_id.max(Some(id));
+        self.tail.keys.expire(id.time().min(self.now));
         if let Some((key, drawn, order)) = keyed_order(record) {
-            self.forgotten += u64::from(self.keys.recover(&key, drawn, &order, record.offset()));
+            self.forgotten += u64::from(self.tail.keys.recover(&key, drawn, &order, record.offset()));
         }
     }
 }
@@ -216,8 +216,8 @@ fn keyed_order(record: &ConsumedRecord<'_>) -> Option<(IdempotencyKey, Drawn, Or
     let (mut key, mut drawn) = (None, None);
     for (name, value) in record.headers() {
         match name {
-            IDEMPOTENCY_KEY => key = Some(value),
-            IDEMPOTENCY_DRAWN => drawn = Some(value),
+            IDEMPOTENCY_KEY if key.is_none() => key = Some(value),
+            IDEMPOTENCY_DRAWN if drawn.is_none() => drawn = Some(value),
             _ => {}
         }
     }

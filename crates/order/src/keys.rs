@@ -156,7 +156,10 @@ impl Keys {
 
     /// Says what became of the order of a key.
     pub(crate) fn settle(&mut self, key: &IdempotencyKey, state: State) {
-        let hash = self.hash(key);
+        self.settle_with_hash(self.hash(key), key, state);
+    }
+
+    fn settle_with_hash(&mut self, hash: u64, key: &IdempotencyKey, state: State) {
         let Some(number) = self.number(hash, key) else {
             return;
         };
@@ -171,10 +174,7 @@ impl Keys {
     pub(crate) fn recover(&mut self, key: &IdempotencyKey, drawn: Drawn, order: &Order, offset: i64) -> bool {
         // Made once for all that follows: at a start this is done for each record of ten minutes.
         let hash = self.hash(key);
-        if let Some(number) = self.number(hash, key) {
-            self.entries[position(self.first, number)].state = State::NotWritten;
-            self.forget(hash, number);
-        }
+        self.settle_with_hash(hash, key, State::NotWritten);
         let full = self.entries.len() >= self.capacity;
         if full {
             self.forget_oldest();
