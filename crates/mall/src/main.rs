@@ -15,9 +15,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use domain::{OrderId, Replicas};
 use kafka::topics::Accepted;
+use lab::ServiceUrl;
 
 use crate::config::Config;
-use crate::tracking::GatewayUrl;
 
 /// A mall on Kafka whose services have an identity. Without a command: all of it, in this process, with a broker of
 /// its own.
@@ -43,7 +43,7 @@ enum Command {
         id: Option<OrderId>,
         /// Where the gateway listens that is asked.
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", requires = "id")]
-        gateway: GatewayUrl,
+        gateway: ServiceUrl,
     },
     /// Ship each order of one region exactly once.
     Repository,

@@ -1,12 +1,11 @@
 //! What became of an order: asks the gateway, and prints the answer as a timeline.
 
-use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 use domain::{Journey, OrderId, Timestamp};
+use lab::ServiceUrl;
 use serde::Deserialize;
 
 use crate::columns::paragraph;
@@ -20,7 +19,7 @@ const INDENT: usize = 2;
 /// How much is shown of a reply that is not the gateway's: as much as makes it recognisable.
 const MAX_QUOTED_CHARS: usize = 60;
 
-pub(crate) fn run(order_id: OrderId, gateway: &GatewayUrl) -> ExitCode {
+pub(crate) fn run(order_id: OrderId, gateway: &ServiceUrl) -> ExitCode {
     // A failed write means that nobody reads it.
     match find(order_id, gateway) {
         Ok(journey) => {
@@ -47,15 +46,18 @@ struct Problem {
     detail: String,
 }
 
-fn find(order_id: OrderId, gateway: &GatewayUrl) -> Result<Journey, Failure> {
-    let reply = http_get::get(gateway.0.clone(), format!("/orders/{order_id}"), TIMEOUT).map_err(|error| Failure {
-        what: format!("the gateway does not answer at {gateway}: {error:#}"),
-        next: "Is the mall open? `just up` opens it, or `cargo run`; --gateway names another address.",
-    })?;
+fn find(order_id: OrderId, gateway: &ServiceUrl) -> Result<Journey, Failure> {
+    let reply =
+        http_get::get(gateway.authority().to_owned(), format!("/orders/{order_id}"), TIMEOUT).map_err(|error| {
+            Failure {
+                what: format!("the gateway does not answer at {gateway}: {error:#}"),
+                next: "Is the mall open? `just up` opens it, or `cargo run`; --gateway names another address.",
+            }
+        })?;
     read(order_id, gateway, &reply)
 }
 
-fn read(order_id: OrderId, gateway: &GatewayUrl, Reply { status, body }: &Reply) -> Result<Journey, Failure> {
+fn read(order_id: OrderId, gateway: &ServiceUrl, Reply { status, body }: &Reply) -> Result<Journey, Failure> {
     if *status == 200 {
         let journey = serde_json::from_str::<Journey>(body).ok();
         if let Some(journey) = journey.filter(|journey| journey.order.order_id == order_id) {
@@ -82,68 +84,4 @@ fn read(order_id: OrderId, gateway: &GatewayUrl, Reply { status, body }: &Reply)
         what: format!("expected the journey of order {order_id} from {gateway}, found status {status} and {start:?}"),
         next: "Is it a gateway of the mall that answers there? --gateway names another address.",
     })
-}
-
-/// Where a gateway listens. It holds the host and the port of its URL, and displays as the URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GatewayUrl(String);
-
-impl FromStr for GatewayUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let error = || format!("expected http://HOST or http://HOST:PORT, found {text:?}");
-        let authority = text.strip_prefix("http://").ok_or_else(error)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = match authority.rsplit_once(':') {
-            // A colon within brackets is one of an IPv6 address.
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| error())?),
-            _ => (authority, 80_u16),
-        };
-        let is_of_host = |char: char| char.is_ascii_alphanumeric() || "-._:[]".contains(char);
-        if host.is_empty() || !host.chars().all(is_of_host) {
-            return Err(error());
-        }
-        Ok(Self(format!("{host}:{port}")))
-    }
-}
-
-impl fmt::Display for GatewayUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "http://{}", self.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gateway_is_a_host_with_or_without_a_port() {
-        for (url, expected) in [
-            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
-            ("http://gateway", "gateway:80"),
-            ("http://gateway:8080/", "gateway:8080"),
-            ("http://[::1]", "[::1]:80"),
-            ("http://[::1]:8080", "[::1]:8080"),
-        ] {
-            assert_eq!(url.parse::<GatewayUrl>(), Ok(GatewayUrl(expected.to_owned())));
-        }
-        for url in [
-            "",
-            "gateway:8080",
-            "https://gateway",
-            "http://",
-            "http://:80",
-            "http://gateway:port",
-            "http://gateway:65536",
-            "http://gateway/orders",
-            "http://user@gateway",
-            "http://gate way",
-            "http://gateway\r\nx",
-        ] {
-            let error = url.parse::<GatewayUrl>().expect_err(url);
-            assert!(error.starts_with("expected http://HOST"), "{error}");
-        }
-    }
 }

@@ -1,0 +1,269 @@
+//! What was asked of the mall, and what it answered: one line of JSON for each attempt before it is made, and one after.
+//!
+//! An order is an outcome in the sense of Jepsen: *acknowledged* (must be in the log), *refused* (must not be) or
+//! *unknown* (may be). An attempt without an answer is unknown: whoever made it was killed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use domain::{Money, OrderId, UserId};
+use serde::{Deserialize, Serialize};
+
+/// How many orders one run can have: so many user ids are its own.
+pub const MAX_ORDERS: u64 = 1_000_000_000;
+/// Runs are drawn from this many: with a run's orders, a user id has 19 digits at most.
+const MAX_RUN: u64 = 9_000_000_000;
+
+/// The number of a run of the load generator. It makes the user ids of its orders unlike all others, so that an order in
+/// the log can be told from those of anybody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Run(u64);
+
+impl Run {
+    /// A run of its own.
+    pub fn draw() -> Self {
+        Self(rand::random_range(1..MAX_RUN))
+    }
+
+    /// The user id of an order of this run.
+    pub fn user_id(self, order: u64) -> u64 {
+        self.0 * MAX_ORDERS + order
+    }
+
+    /// Which order of which run has this user id. The run need not be one that was made.
+    pub fn of(user_id: &UserId) -> Option<(Self, u64)> {
+        let number: u64 = user_id.as_str().parse().ok()?;
+        Some((Self(number / MAX_ORDERS), number % MAX_ORDERS))
+    }
+}
+
+/// A line of a ledger. All times are Unix microseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "lowercase")]
+pub enum Line {
+    /// A run begins; the lines of its orders follow.
+    Run {
+        /// When.
+        at: u64,
+        /// Which.
+        run: Run,
+        /// Where orders are sent.
+        gateway: String,
+    },
+    /// An order is about to be sent.
+    Attempt {
+        /// When.
+        at: u64,
+        /// Its number in the run. With a key an order is tried again under the same number: the same request.
+        order: u64,
+        /// The partition that is asked for.
+        partition: u16,
+        /// How much it is worth.
+        money: Money,
+    },
+    /// What became of the last attempt of an order.
+    Answer {
+        /// When.
+        at: u64,
+        /// Its number in the run.
+        order: u64,
+        /// What is known of it now.
+        #[serde(flatten)]
+        answer: Answer,
+    },
+    /// Something is done to the mall, or is over.
+    Fault {
+        /// When.
+        at: u64,
+        /// Its name, as in `mall drill list`.
+        name: String,
+        /// The containers that it is done to.
+        subjects: Vec<String>,
+        /// Whether it begins, or its cause is over.
+        phase: Phase,
+    },
+}
+
+/// What an attempt has come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Answer {
+    /// 200: the order is in the log, here.
+    Acknowledged {
+        /// Its id.
+        order_id: OrderId,
+        /// The partition that the answer names.
+        partition: u16,
+        /// Its offset in it.
+        offset: i64,
+        /// Whether the answer is that of an earlier attempt.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        replayed: bool,
+    },
+    /// It is not in the log: a status that says so, or the request was never sent.
+    Refused {
+        /// The status; `None` when no connection could be made.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+    },
+    /// It may be in the log.
+    Unknown {
+        /// The status; `None` when the connection broke, or nothing came in time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// The id that it has if it is in the log, where the answer says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        order_id: Option<OrderId>,
+    },
+}
+
+/// A part of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It begins.
+    Begun,
+    /// What was taken away is there again: from here on recovery is counted.
+    Healed,
+}
+
+/// Writes a ledger. Each line is one write to the file before this returns, so that killing the writer loses none; only
+/// a machine that stops does.
+#[derive(Debug)]
+pub struct Ledger {
+    file: File,
+    path: PathBuf,
+    buffer: Vec<u8>,
+}
+
+impl Ledger {
+    /// Begins a ledger, or goes on with one.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        Ok(Self {
+            file: file.with_context(|| format!("cannot write the ledger {}", path.display()))?,
+            path: path.to_owned(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing more may be sent.
+    pub fn write(&mut self, line: &Line) -> anyhow::Result<()> {
+        self.buffer.clear();
+        serde_json::to_writer(&mut self.buffer, line).context("a line of a ledger")?;
+        self.buffer.push(b'\n');
+        let written = self.file.write_all(&self.buffer);
+        written.with_context(|| format!("cannot write the ledger {}", self.path.display()))
+    }
+}
+
+/// Reads a ledger, a line at a time.
+///
+/// # Errors
+/// When the file cannot be read, a line is none of a ledger (its number is told), or `visit` fails. Only the last line
+/// may be incomplete: the disk was full.
+pub fn read(path: &Path, mut visit: impl FnMut(Line) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read the ledger {shown}"))?;
+    let (mut reader, mut text) = (BufReader::new(file), Vec::new());
+    for number in 1_u64.. {
+        text.clear();
+        let read = reader.read_until(b'\n', &mut text);
+        if read.with_context(|| format!("cannot read the ledger {shown}"))? == 0 || text.last() != Some(&b'\n') {
+            break;
+        }
+        let line = serde_json::from_slice(&text)
+            .map_err(io::Error::from)
+            .with_context(|| format!("{shown}, line {number}: expected a line of a ledger"))?;
+        visit(line)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines() -> Vec<Line> {
+        let (at, order) = (1_790_000_000_000_000, 7);
+        let order_id = "1468136426238382080".parse().expect("an id");
+        let answer = |answer| Line::Answer { at, order, answer };
+        vec![
+            Line::Run {
+                at,
+                run: Run(3),
+                gateway: "http://gateway".to_owned(),
+            },
+            Line::Attempt {
+                at,
+                order,
+                partition: 1,
+                money: "5".parse().expect("money"),
+            },
+            answer(Answer::Acknowledged {
+                order_id,
+                partition: 1,
+                offset: 9,
+                replayed: true,
+            }),
+            answer(Answer::Refused { status: Some(503) }),
+            answer(Answer::Unknown {
+                status: None,
+                order_id: Some(order_id),
+            }),
+            Line::Fault {
+                at,
+                name: "kill-kafka".to_owned(),
+                subjects: vec!["kafka".to_owned()],
+                phase: Phase::Begun,
+            },
+        ]
+    }
+
+    fn read_all(path: &Path) -> anyhow::Result<Vec<Line>> {
+        let mut found = Vec::new();
+        read(path, |line| {
+            found.push(line);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_a_line_cut_short_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ledger");
+        let mut ledger = Ledger::open(&path).expect("a ledger");
+        lines().iter().for_each(|line| ledger.write(line).expect("written"));
+        drop(ledger);
+        assert_eq!(read_all(&path).expect("a ledger"), lines());
+        let text = std::fs::read(&path).expect("a file");
+        std::fs::write(&path, &text[..text.len() - 3]).expect("written");
+        assert_eq!(read_all(&path).expect("a ledger"), lines()[..5]);
+        // Elsewhere it is damage.
+        std::fs::write(&path, b"{}\n").expect("written");
+        let error = format!("{:#}", read_all(&path).expect_err("no ledger"));
+        assert!(error.contains("line 1: expected a line of a ledger"), "{error}");
+    }
+
+    #[test]
+    fn a_user_id_names_its_order() {
+        let run = Run(MAX_RUN - 1);
+        let user_id = UserId::try_from(run.user_id(MAX_ORDERS - 1).to_string()).expect("19 digits");
+        assert_eq!(Run::of(&user_id), Some((run, MAX_ORDERS - 1)));
+    }
+}
