@@ -1,11 +1,14 @@
 //! What proves the mall, on a laptop, in CI and in a cluster.
 //!
-//! * [`ledger`]: what was asked of the mall, and what it answered.
+//! * [`load`]: orders at a steady rate, and a [`ledger`] of each attempt and what was answered.
 //!
 //! Knows the topics and the HTTP interface, and none of the services.
 
 pub mod ledger;
+pub mod load;
 mod service_url;
+mod settings;
 mod terminal;
 
 pub use service_url::ServiceUrl;
+pub use settings::Settings;

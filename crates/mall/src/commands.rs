@@ -7,11 +7,14 @@ use anyhow::Context as _;
 use domain::Ordinal;
 use embedded::{Cluster, Instance, Mall};
 use kafka::topics::{Cleanup, Growth, Topic, TopicsError};
+use lab::load;
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
+/// After Ctrl-C the answers that are under way are waited for, each for at most 10 s.
+const TOOL_GRACE_PERIOD: Duration = Duration::from_secs(12);
 /// The services in one process are ready in a fraction of this.
 const EMBEDDED_START: Duration = Duration::from_secs(20);
 
@@ -92,6 +95,28 @@ pub(crate) fn topics(config: &Config, grow: bool) -> ExitCode {
         reports.iter().for_each(|report| tracing::info!("{report}"));
         Ok(())
     })
+}
+
+/// Runs a tool: its result is what it prints, its errors go to stderr, and there is no log.
+#[expect(clippy::print_stderr, reason = "a tool has no log")]
+fn tool(body: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let mut code = ExitCode::FAILURE;
+    let ran = service::run(TOOL_GRACE_PERIOD, async |stop| {
+        match body(stop).await {
+            Ok(result) => code = result,
+            Err(error) => eprintln!("mall: {error:#}"),
+        }
+        Ok(())
+    });
+    if ran != ExitCode::SUCCESS {
+        eprintln!("mall: stopped before it was done");
+        return ran;
+    }
+    code
+}
+
+pub(crate) fn load(config: &Config, arguments: load::Arguments) -> ExitCode {
+    tool(async |stop| load::run(arguments, &config.lab.gateway_url, config.replicas, &stop).await)
 }
 
 pub(crate) fn embedded(config: Config) -> ExitCode {

@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) repository: repository::Settings,
     pub(crate) statistics: statistics::Settings,
     pub(crate) embedded: Embedded,
+    pub(crate) lab: lab::Settings,
 }
 
 /// Where the mall in one process listens.
@@ -63,6 +64,7 @@ impl Default for Config {
             repository: repository::Settings::default(),
             statistics: statistics::Settings::default(),
             embedded: Embedded::default(),
+            lab: lab::Settings::default(),
         }
     }
 }

@@ -59,6 +59,8 @@ enum Command {
         #[arg(long, value_name = "WHAT", default_value = "")]
         accept: Accepted,
     },
+    /// Send orders at a steady rate, and say how they fared.
+    Load(lab::load::Arguments),
     /// Exit with 0 when the service of this host is ready, and else say why it is not.
     Healthcheck,
     /// Stand in for a replica that runs outside of its container: copy TCP connections to it.
@@ -109,6 +111,7 @@ fn run_command(command: Option<Command>, mut config: Config) -> ExitCode {
             config.topics.accept.extend(accept);
             commands::topics(&config, grow)
         }
+        Some(Command::Load(arguments)) => commands::load(&config, arguments),
         Some(Command::Gateway) => commands::gateway(&config),
         Some(Command::Order { id: Some(id), gateway }) => tracking::run(id, &gateway),
         Some(Command::Order { id: None, .. }) => commands::order(&config),

@@ -11,6 +11,7 @@ mod gateway;
 mod hostile;
 mod keys;
 mod killed_broker;
+mod load;
 mod metrics;
 mod order_command;
 mod outage;

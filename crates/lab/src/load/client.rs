@@ -1,0 +1,197 @@
+//! One connection to a gateway, and what is certain after each request. It shares no code with the mall's own client:
+//! what is proved is not to be part of the proof.
+
+use std::time::Duration;
+
+use domain::OrderId;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::ServiceUrl;
+use crate::ledger::Answer;
+
+/// A gateway that is there accepts at once, and the machine answers for it: longer than this, and nobody is.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// More than any answer takes: the gateway gives up after less than 7 s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Answers have some 200 bytes.
+const MAX_ANSWER_BYTES: usize = 1 << 16;
+/// A request that meets the closing of its connection goes over a new one. Twice is no coincidence.
+const CONNECTIONS_PER_ATTEMPT: usize = 3;
+
+/// Sends one order after the other.
+#[derive(Debug)]
+pub(super) struct Client {
+    authority: String,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// What is read of a 200.
+#[derive(Deserialize)]
+struct Receipt {
+    order_id: OrderId,
+    partition: u16,
+    offset: i64,
+}
+
+/// What is read of a problem.
+#[derive(Deserialize)]
+struct Problem {
+    order_id: Option<OrderId>,
+}
+
+/// The gateway got nothing of the request.
+struct NotSent;
+
+impl Client {
+    pub(super) fn new(gateway: &ServiceUrl) -> Self {
+        Self {
+            authority: gateway.authority().to_owned(),
+            connection: None,
+        }
+    }
+
+    /// Posts the form of an order. Ends within 16 s.
+    pub(super) async fn post(&mut self, form: &str, key: Option<&str>) -> Answer {
+        for _ in 0..CONNECTIONS_PER_ATTEMPT {
+            let connection = match &mut self.connection {
+                Some(connection) if connection.is_ready() => connection,
+                _ => match connect(&self.authority).await {
+                    Some(connection) => self.connection.insert(connection),
+                    None => break,
+                },
+            };
+            let request = request(&self.authority, form, key);
+            match timeout(ANSWER_TIMEOUT, exchange(connection, request)).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(NotSent)) => self.connection = None,
+                Err(_) => {
+                    self.connection = None;
+                    return unknown(None);
+                }
+            }
+        }
+        self.connection = None;
+        Answer::Refused { status: None }
+    }
+}
+
+fn unknown(status: Option<StatusCode>) -> Answer {
+    Answer::Unknown {
+        status: status.map(|status| status.as_u16()),
+        order_id: None,
+    }
+}
+
+async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
+    let connecting = async {
+        let stream = TcpStream::connect(authority).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        let (requests, driver) = handshake(TokioIo::new(stream)).await.ok()?;
+        // It ends with the connection, and an error is told to the request that is under way.
+        tokio::spawn(driver);
+        Some(requests)
+    };
+    timeout(CONNECT_TIMEOUT, connecting).await.ok().flatten()
+}
+
+fn request(authority: &str, form: &str, key: Option<&str>) -> Request<Full<Bytes>> {
+    let request = Request::post("/submit-order")
+        .header(header::HOST, authority)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let request = match key {
+        Some(key) => request.header("idempotency-key", key),
+        None => request,
+    };
+    request
+        .body(Full::new(Bytes::copy_from_slice(form.as_bytes())))
+        .expect("an authority and a key of visible characters are headers")
+}
+
+async fn exchange(connection: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, NotSent> {
+    let response = match connection.try_send_request(request).await {
+        Ok(response) => response,
+        Err(mut error) => {
+            let never_sent = error.take_message().is_some();
+            return if never_sent { Err(NotSent) } else { Ok(unknown(None)) };
+        }
+    };
+    let (head, body) = response.into_parts();
+    let replayed = head.headers.contains_key("idempotency-replayed");
+    let Ok(body) = Limited::new(body, MAX_ANSWER_BYTES).collect().await else {
+        return Ok(unknown(Some(head.status)));
+    };
+    Ok(answer(head.status, replayed, &body.to_bytes()))
+}
+
+/// What a reply says of its order: the table of statuses of the contract.
+fn answer(status: StatusCode, replayed: bool, body: &[u8]) -> Answer {
+    match status {
+        StatusCode::OK => match serde_json::from_slice(body) {
+            Ok(Receipt {
+                order_id,
+                partition,
+                offset,
+            }) => Answer::Acknowledged {
+                order_id,
+                partition,
+                offset,
+                replayed,
+            },
+            Err(_) => unknown(Some(status)),
+        },
+        StatusCode::SERVICE_UNAVAILABLE => Answer::Refused {
+            status: Some(status.as_u16()),
+        },
+        status if status.is_client_error() => Answer::Refused {
+            status: Some(status.as_u16()),
+        },
+        status => Answer::Unknown {
+            status: Some(status.as_u16()),
+            order_id: serde_json::from_slice(body)
+                .ok()
+                .and_then(|problem: Problem| problem.order_id),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_what_is_certain() {
+        let answer =
+            |status: u16, body: &str| answer(StatusCode::from_u16(status).expect("a status"), false, body.as_bytes());
+        let order_id = "7".parse().expect("an id");
+        let receipt = r#"{"money":1,"offset":9,"order_id":"7","partition":1,"region":"关中","time":1,"user_id":"1"}"#;
+        let acknowledged = Answer::Acknowledged {
+            order_id,
+            partition: 1,
+            offset: 9,
+            replayed: false,
+        };
+        assert_eq!(answer(200, receipt), acknowledged);
+        for status in [400, 409, 503] {
+            assert_eq!(answer(status, "{}"), Answer::Refused { status: Some(status) });
+        }
+        let unknown = |status, order_id| Answer::Unknown {
+            status: Some(status),
+            order_id,
+        };
+        assert_eq!(
+            answer(504, r#"{"status":504,"order_id":"7"}"#),
+            unknown(504, Some(order_id))
+        );
+        // What is not of the contract is no promise.
+        for (status, body) in [(200, "OK"), (204, ""), (302, ""), (500, "{}"), (502, "")] {
+            assert_eq!(answer(status, body), unknown(status, None));
+        }
+    }
+}
