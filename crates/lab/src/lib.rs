@@ -1,9 +1,12 @@
 //! What proves the mall, on a laptop, in CI and in a cluster.
 //!
 //! * [`load`]: orders at a steady rate, and a [`ledger`] of each attempt and what was answered.
+//! * [`audit`]: whether the topics and statistics are what they must be, and what clients were promised.
 //!
 //! Knows the topics and the HTTP interface, and none of the services.
 
+pub mod audit;
+pub mod http_get;
 pub mod ledger;
 pub mod load;
 mod service_url;

@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct ServiceUrl(String);
 
 impl ServiceUrl {
+    /// A port of this machine.
+    pub(crate) fn local(port: u16) -> Self {
+        Self(format!("127.0.0.1:{port}"))
+    }
+
     /// The host and the port.
     pub fn authority(&self) -> &str {
         &self.0

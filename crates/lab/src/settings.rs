@@ -1,25 +1,25 @@
-//! Where the tools find the mall.
+//! Settings of the tools.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ServiceUrl;
 
-/// Where the tools find the mall, where the command line does not say it.
+/// Where the tools find the mall, unless an argument says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The gateway: where `just up` publishes it, and where the mall in one process listens.
+    /// Where orders are sent.
     pub gateway_url: ServiceUrl,
-    /// Statistics, the same way.
+    /// Where the figures are.
     pub statistics_url: ServiceUrl,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let local = |port| format!("http://127.0.0.1:{port}").parse().expect("a URL");
+        // What `just up` and `cargo run` publish.
         Self {
-            gateway_url: local(8080),
-            statistics_url: local(8081),
+            gateway_url: ServiceUrl::local(8080),
+            statistics_url: ServiceUrl::local(8081),
         }
     }
 }

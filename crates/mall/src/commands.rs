@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use domain::Ordinal;
 use embedded::{Cluster, Instance, Mall};
 use kafka::topics::{Cleanup, Growth, Topic, TopicsError};
-use lab::load;
+use lab::{audit, load};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -117,6 +117,16 @@ fn tool(body: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<ExitCode>) -
 
 pub(crate) fn load(config: &Config, arguments: load::Arguments) -> ExitCode {
     tool(async |stop| load::run(arguments, &config.lab.gateway_url, config.replicas, &stop).await)
+}
+
+pub(crate) fn audit(config: &Config, arguments: audit::Arguments) -> ExitCode {
+    let options = audit::Options {
+        kafka: config.kafka.clone(),
+        replicas: config.replicas,
+        statistics: Some(config.lab.statistics_url.clone()),
+        ledgers: Vec::new(),
+    };
+    tool(async |stop| audit::command(arguments, options, &stop).await)
 }
 
 pub(crate) fn embedded(config: Config) -> ExitCode {

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::ensure;
-
-use crate::http_get;
+use lab::http_get;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -5,7 +5,6 @@ mod columns;
 mod commands;
 mod config;
 mod healthcheck;
-mod http_get;
 mod relay;
 mod timeline;
 mod tracking;
@@ -63,6 +62,9 @@ enum Command {
     Load(lab::load::Arguments),
     /// Exit with 0 when the service of this host is ready, and else say why it is not.
     Healthcheck,
+    /// Check that the mall has kept what it promises: read the topics, ask statistics, and compare. Exits with 1 when
+    /// something is not as it must be.
+    Audit(lab::audit::Arguments),
     /// Stand in for a replica that runs outside of its container: copy TCP connections to it.
     Relay {
         /// From which port to where: 80=host.docker.internal:8101.
@@ -106,6 +108,7 @@ fn run(arguments: Arguments) -> ExitCode {
 fn run_command(command: Option<Command>, mut config: Config) -> ExitCode {
     match command {
         Some(Command::Healthcheck) => healthcheck::run(config.http.listen),
+        Some(Command::Audit(arguments)) => commands::audit(&config, arguments),
         Some(Command::Relay { routes }) => relay::run(&config, routes),
         Some(Command::Topics { grow, accept }) => {
             config.topics.accept.extend(accept);

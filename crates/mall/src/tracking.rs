@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use domain::{Journey, OrderId, Timestamp};
 use lab::ServiceUrl;
+use lab::http_get::{self, Reply};
 use serde::Deserialize;
 
 use crate::columns::paragraph;
-use crate::http_get::{self, Reply};
 use crate::timeline;
 
 /// The gateway answers within 2 s, or says that it could not.

@@ -1,4 +1,4 @@
-//! One GET request to a service, for the commands that ask one and end.
+//! One GET request to a service, for the commands that ask and end.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,13 +13,18 @@ const MAX_REPLY_BYTES: u64 = 1024 * 1024;
 
 /// A reply to a request.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) body: String,
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The text.
+    pub body: String,
 }
 
 /// Gets `path` from `address`, a host name or an IP address with a port. All of it takes at most `timeout`.
-pub(crate) fn get(address: String, path: String, timeout: Duration) -> anyhow::Result<Reply> {
+///
+/// # Errors
+/// When there is no answer in time, or none of HTTP.
+pub fn get(address: String, path: String, timeout: Duration) -> anyhow::Result<Reply> {
     // The timeouts of a socket are those of a single read, and a name is looked up without any. The thread ends with
     // the process.
     let (sender, receiver) = mpsc::sync_channel(1);
