@@ -162,6 +162,12 @@ impl Producer {
         })))
     }
 
+    /// The same producer for another sender. There is no order between batches of different senders.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
     /// Looks after this producer.
     pub fn health(&self) -> ProducerHealth {
         ProducerHealth(Arc::clone(&self.0))

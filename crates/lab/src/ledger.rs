@@ -3,8 +3,9 @@
 //! An order is an outcome in the sense of Jepsen: *acknowledged* (must be in the log), *refused* (must not be) or
 //! *unknown* (may be). An attempt without an answer is unknown: whoever made it was killed.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -130,27 +131,40 @@ pub enum Phase {
     Healed,
 }
 
+/// The name of a file that stands for standard input or output. A container's `/dev/stdout` cannot always be opened by
+/// those who may write to it.
+const STANDARD: &str = "-";
+
 /// Writes a ledger. Each line is one write to the file before this returns, so that killing the writer loses none; only
 /// a machine that stops does.
-#[derive(Debug)]
 pub struct Ledger {
-    file: File,
+    file: Box<dyn Write>,
     path: PathBuf,
     buffer: Vec<u8>,
 }
 
 impl Ledger {
-    /// Begins a ledger, or goes on with one.
+    /// Begins a ledger, or goes on with one. `-` is standard output.
     ///
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file: Box<dyn Write> = if path == Path::new(STANDARD) {
+            Box::new(io::stdout())
+        } else {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            Box::new(file.with_context(|| format!("cannot write the ledger {}", path.display()))?)
+        };
         Ok(Self {
-            file: file.with_context(|| format!("cannot write the ledger {}", path.display()))?,
+            file,
             path: path.to_owned(),
             buffer: Vec::new(),
         })
+    }
+
+    /// Whether it goes to standard output.
+    pub fn is_printed(&self) -> bool {
+        self.path == Path::new(STANDARD)
     }
 
     /// Where it is.
@@ -166,19 +180,32 @@ impl Ledger {
         self.buffer.clear();
         serde_json::to_writer(&mut self.buffer, line).context("a line of a ledger")?;
         self.buffer.push(b'\n');
-        let written = self.file.write_all(&self.buffer);
+        let written = self.file.write_all(&self.buffer).and_then(|()| self.file.flush());
         written.with_context(|| format!("cannot write the ledger {}", self.path.display()))
     }
 }
 
-/// Reads a ledger, a line at a time.
+impl fmt::Debug for Ledger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Ledger")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a ledger, a line at a time. `-` is standard input.
 ///
 /// # Errors
 /// When the file cannot be read, a line is none of a ledger (its number is told), or `visit` fails. Only the last line
 /// may be incomplete: the disk was full.
 pub fn read(path: &Path, mut visit: impl FnMut(Line) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let shown = path.display();
-    let file = File::open(path).with_context(|| format!("cannot read the ledger {shown}"))?;
+    let file: Box<dyn Read> = if path == Path::new(STANDARD) {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).with_context(|| format!("cannot read the ledger {shown}"))?)
+    };
     let (mut reader, mut text) = (BufReader::new(file), Vec::new());
     for number in 1_u64.. {
         text.clear();

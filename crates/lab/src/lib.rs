@@ -6,6 +6,7 @@
 //! Knows the topics and the HTTP interface, and none of the services.
 
 pub mod audit;
+mod client;
 pub mod http_get;
 pub mod ledger;
 pub mod load;

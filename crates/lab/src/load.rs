@@ -2,7 +2,6 @@
 //! wait, as it would not make other people wait. Latency counts from the time that an order was due, and none is left out.
 
 mod board;
-mod client;
 mod command;
 mod pace;
 mod report;
@@ -16,9 +15,9 @@ use futures_util::future::{join, try_join_all};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::client::Client;
 use self::pace::Pace;
 use crate::ServiceUrl;
+use crate::client::{Client, Order};
 use crate::ledger::{Answer, Ledger, Line, Run};
 
 pub use self::board::{Board, Figures};
@@ -167,23 +166,27 @@ impl Load<'_> {
         in_time && self.stop.run_until_cancelled(sleep(RETRY_INTERVAL)).await.is_some()
     }
 
-    async fn attempt(&self, client: &mut Client, region: usize, order: u64) -> anyhow::Result<Answer> {
+    async fn attempt(&self, client: &mut Client, region: usize, number: u64) -> anyhow::Result<Answer> {
         let partition = self.plan.partitions[region];
         // Not drawn: a repetition has to be the same request.
-        let money = Money::try_from((order % 1000).cast_signed()).expect("less than a million");
-        let user_id = self.run.user_id(order);
+        let money = Money::try_from((number % 1000).cast_signed()).expect("less than a million");
+        let user_id = self.run.user_id(number);
         self.note(|at| Line::Attempt {
             at,
-            order,
+            order: number,
             partition: u16::try_from(partition.index()).expect("an index of a partition"),
             money,
         })?;
         let form = format!("partition={partition}&money={money}&user_id={user_id}");
         let key = self.plan.keys.then(|| format!("load-{user_id}"));
-        let answer = client.post(&form, key.as_deref()).await;
+        let order = Order::Form {
+            form: &form,
+            key: key.as_deref(),
+        };
+        let answer = client.post(order).await;
         self.note(|at| Line::Answer {
             at,
-            order,
+            order: number,
             answer: answer.clone(),
         })?;
         Ok(answer)

@@ -41,7 +41,8 @@ pub struct Arguments {
     /// Send each order with an Idempotency-Key, and again until its outcome is known.
     #[arg(long)]
     pub keys: bool,
-    /// Write a line before each attempt and one after to this file, for `mall audit --ledger`.
+    /// Write a line before each attempt and one after to this file, for `mall audit --ledger`; `-`: to standard output,
+    /// and the result to standard error.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
     /// Print the result as JSON.
@@ -84,12 +85,13 @@ pub async fn run(
         .map(Ledger::open)
         .transpose()?
         .map(RefCell::new);
+    let is_printed = ledger.as_ref().is_some_and(|ledger| ledger.borrow().is_printed());
     let board = Board::new(&plan.partitions);
     let summary = {
         let load = drive(&plan, ledger.as_ref(), &board, stop);
         let mut load = std::pin::pin!(load);
         let watch = async {
-            if is_watched() && !arguments.json {
+            if is_watched() && !arguments.json && !is_printed {
                 watch(&board).await;
             }
             std::future::pending::<()>().await;
@@ -105,7 +107,11 @@ pub async fn run(
         summary.render()
     };
     // A failed write means that nobody reads it.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = if is_printed {
+        std::io::stderr().write_all(text.as_bytes())
+    } else {
+        std::io::stdout().write_all(text.as_bytes())
+    };
     if summary.total.sent > 0 && summary.total.acknowledged == 0 {
         anyhow::bail!(
             "none of {} orders was taken: is a mall open at {}? (`just up`, or `cargo run`; --gateway names another)",

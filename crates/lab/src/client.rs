@@ -1,5 +1,5 @@
-//! One connection to a gateway, and what is certain after each request. It shares no code with the mall's own client:
-//! what is proved is not to be part of the proof.
+//! One connection to a service that takes orders, and what is certain after each request. It shares no code with the
+//! mall's own client: what is proved is not to be part of the proof.
 
 use std::time::Duration;
 
@@ -27,9 +27,18 @@ const CONNECTIONS_PER_ATTEMPT: usize = 3;
 
 /// Sends one order after the other.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     authority: String,
     connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// A request with an order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order<'a> {
+    /// As a client posts it to the gateway: a form, and perhaps a key.
+    Form { form: &'a str, key: Option<&'a str> },
+    /// As the gateway posts it to order-N: JSON.
+    Submission(&'a str),
 }
 
 /// What is read of a 200.
@@ -50,15 +59,15 @@ struct Problem {
 struct NotSent;
 
 impl Client {
-    pub(super) fn new(gateway: &ServiceUrl) -> Self {
+    pub(crate) fn new(service: &ServiceUrl) -> Self {
         Self {
-            authority: gateway.authority().to_owned(),
+            authority: service.authority().to_owned(),
             connection: None,
         }
     }
 
-    /// Posts the form of an order. Ends within 16 s.
-    pub(super) async fn post(&mut self, form: &str, key: Option<&str>) -> Answer {
+    /// Posts an order. Ends within 16 s.
+    pub(crate) async fn post(&mut self, order: Order<'_>) -> Answer {
         for _ in 0..CONNECTIONS_PER_ATTEMPT {
             let connection = match &mut self.connection {
                 Some(connection) if connection.is_ready() => connection,
@@ -67,7 +76,7 @@ impl Client {
                     None => break,
                 },
             };
-            let request = request(&self.authority, form, key);
+            let request = request(&self.authority, order);
             match timeout(ANSWER_TIMEOUT, exchange(connection, request)).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(NotSent)) => self.connection = None,
@@ -101,16 +110,20 @@ async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
     timeout(CONNECT_TIMEOUT, connecting).await.ok().flatten()
 }
 
-fn request(authority: &str, form: &str, key: Option<&str>) -> Request<Full<Bytes>> {
+fn request(authority: &str, order: Order<'_>) -> Request<Full<Bytes>> {
+    let (content_type, body, key) = match order {
+        Order::Form { form, key } => ("application/x-www-form-urlencoded", form, key),
+        Order::Submission(json) => ("application/json", json, None),
+    };
     let request = Request::post("/submit-order")
         .header(header::HOST, authority)
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        .header(header::CONTENT_TYPE, content_type);
     let request = match key {
         Some(key) => request.header("idempotency-key", key),
         None => request,
     };
     request
-        .body(Full::new(Bytes::copy_from_slice(form.as_bytes())))
+        .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
         .expect("an authority and a key of visible characters are headers")
 }
 
