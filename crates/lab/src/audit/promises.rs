@@ -209,12 +209,12 @@ impl Promises {
                 format!("a receipt for partition {partition}, expected one for {asked}")
             });
         }
-        if let Some(fault) = self.faults.outage_during(entry.began(), entry.answered()) {
-            if !entry.is_replayed() {
-                findings.offence(I11, place, || {
-                    format!("acknowledged while no broker was there ({fault}): expected no acknowledgement")
-                });
-            }
+        if let Some(fault) = self.faults.outage_during(entry.began(), entry.answered())
+            && !entry.is_replayed()
+        {
+            findings.offence(I11, place, || {
+                format!("acknowledged while no broker was there ({fault}): expected no acknowledgement")
+            });
         }
         let is_removed = left.get(usize::from(partition)).is_some_and(|left| offset < left.low);
         if entry.is_confirmed() {

@@ -197,9 +197,10 @@ impl<'a> Topics<'a> {
 
 fn watermarks(consumer: &Consumer, topic: &str, partition: i32) -> anyhow::Result<Watermarks> {
     let answer = consumer.watermarks(partition);
-    answer.with_context(|| {
-        format!(
-            "cannot read {topic}[{partition}]: is the mall open, and has it so many regions? --replicas says how many"
+    answer.map_err(|error| {
+        anyhow!(
+            "cannot read {topic}[{partition}]: {error}: is the mall open, and has it so many regions? --replicas says how \
+             many"
         )
     })
 }

@@ -3,6 +3,7 @@
 //! What needs nothing runs on librdkafka's mock broker. A test that needs a real broker, or more, is ignored and says
 //! what it needs; when it is run all the same and that is missing, it fails.
 
+mod audit;
 mod broker_errors;
 mod exactly_once;
 mod fencing;

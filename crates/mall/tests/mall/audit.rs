@@ -1,0 +1,470 @@
+//! `mall audit`: it finds nothing wrong with a mall at work, and each kind of damage in logs that are written here.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use domain::{Money, Order, OrderId, OrderIdGenerator, Outcome, Replicas, Shipment, Timestamp, UserId};
+use kafka::{Consumer, Record, TransactionalProducer};
+use lab::ServiceUrl;
+use lab::audit::{Options, Report, Verdict};
+use lab::ledger::{Answer, Ledger, Line, Phase, Run};
+use rstest::rstest;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Broker, NOWHERE, Stage, create_topics, eventually, fold, partition, real_kafka, write};
+
+/// The region under test.
+const NUMBER: u16 = 1;
+/// When it all begins, in Unix milliseconds.
+const BEGUN: u64 = 1_790_000_000_000;
+const SECOND: u64 = 1_000_000;
+
+/// A mall as its topics, its statistics and a ledger show it. It is damaged before it is written.
+struct Scene {
+    run: Run,
+    /// The values of topic `order`.
+    orders: Vec<Vec<u8>>,
+    shipments: Vec<Shipment>,
+    /// An order that is written in a transaction, whose end takes an offset.
+    transaction: Option<usize>,
+    committed: i64,
+    ledger: Vec<Line>,
+    /// Changes the figures of statistics.
+    adjust: fn(&mut Value),
+    at: u64,
+}
+
+impl Scene {
+    /// Six orders that were acknowledged and shipped, one that was refused, and one of which nothing is known.
+    fn healthy() -> Self {
+        let (run, at) = (Run::draw(), BEGUN * 1000);
+        let begin = Line::Run {
+            at,
+            run,
+            gateway: "http://gateway".to_owned(),
+        };
+        let mut scene = Self {
+            run,
+            orders: Vec::new(),
+            shipments: Vec::new(),
+            transaction: None,
+            committed: 0,
+            ledger: vec![begin],
+            adjust: |_| {},
+            at,
+        };
+        (0..6).for_each(|number| scene.order(number));
+        scene.attempt(6);
+        scene.answer(6, Answer::Refused { status: Some(503) });
+        scene.attempt(7);
+        scene.answer(
+            7,
+            Answer::Unknown {
+                status: None,
+                order_id: None,
+            },
+        );
+        scene
+    }
+
+    fn pass(&mut self, microseconds: u64) -> u64 {
+        self.at += microseconds;
+        self.at
+    }
+
+    /// An order on its whole way.
+    fn order(&mut self, number: u64) {
+        self.attempt(number);
+        let offset = self.accept(number, id(NUMBER, number));
+        self.acknowledge(number, offset);
+    }
+
+    fn attempt(&mut self, order: u64) {
+        let at = self.pass(1000);
+        self.ledger.push(Line::Attempt {
+            at,
+            order,
+            partition: NUMBER,
+            money: money(),
+        });
+    }
+
+    fn answer(&mut self, order: u64, answer: Answer) {
+        let at = self.pass(1000);
+        self.ledger.push(Line::Answer { at, order, answer });
+    }
+
+    fn acknowledge(&mut self, number: u64, offset: i64) {
+        let receipt = Answer::Acknowledged {
+            order_id: id(NUMBER, number),
+            partition: NUMBER,
+            offset,
+            replayed: false,
+        };
+        self.answer(number, receipt);
+    }
+
+    fn fault(&mut self, phase: Phase) {
+        let at = self.pass(SECOND * 2);
+        self.ledger.push(Line::Fault {
+            at,
+            name: "kill-kafka".to_owned(),
+            subjects: vec!["kafka".to_owned()],
+            phase,
+        });
+    }
+
+    /// An order in both topics.
+    fn accept(&mut self, number: u64, order_id: OrderId) -> i64 {
+        let offset = self.orders.len() as i64;
+        let order = Order {
+            money: money(),
+            order_id,
+            time: BEGUN / 1000,
+            user_id: UserId::try_from(self.run.user_id(number).to_string()).expect("a user"),
+        };
+        self.orders.push(order.to_record());
+        self.shipments.push(shipped(Some(order_id), offset, Outcome::Shipped));
+        self.committed = offset + 1;
+        offset
+    }
+
+    /// Writes it all to the broker.
+    async fn open(self) -> Opened {
+        let kafka = real_kafka();
+        create_topics(&kafka, 3).await;
+        match self.transaction {
+            None => write(&kafka, "order", NUMBER, None, &self.orders).await,
+            Some(index) => {
+                write(&kafka, "order", NUMBER, None, &self.orders[..index]).await;
+                write_transaction(&kafka, self.orders[index].clone()).await;
+                write(&kafka, "order", NUMBER, None, &self.orders[index + 1..]).await;
+            }
+        }
+        let shipments: Vec<Vec<u8>> = self.shipments.iter().map(Shipment::to_record).collect();
+        write(&kafka, "shipment", NUMBER, None, &shipments).await;
+        commit(&kafka, self.committed).await;
+        let mut figures = fold(&kafka).await;
+        (self.adjust)(&mut figures);
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut ledger = Ledger::open(&directory.path().join("ledger")).expect("a ledger");
+        self.ledger.iter().for_each(|line| ledger.write(line).expect("written"));
+        Opened {
+            kafka,
+            statistics: serve(figures.to_string()),
+            directory,
+        }
+    }
+}
+
+fn money() -> Money {
+    "5".parse().expect("money")
+}
+
+/// An id of a replica, some milliseconds after all began.
+fn id(ordinal: u16, number: u64) -> OrderId {
+    let mut ids = OrderIdGenerator::new(partition(ordinal).into(), None);
+    ids.next(Timestamp::from_unix_millis(BEGUN + number), 0).expect("an id")
+}
+
+fn shipped(order_id: Option<OrderId>, order_offset: i64, outcome: Outcome) -> Shipment {
+    Shipment {
+        order_id,
+        order_offset,
+        outcome,
+        detail: None,
+        packed_at: None,
+        shipped_at: None,
+    }
+}
+
+async fn write_transaction(kafka: &kafka::Config, value: Vec<u8>) {
+    let kafka = kafka.clone();
+    let write = move || {
+        let producer = TransactionalProducer::open(&kafka, "test", "test", "order", &CancellationToken::new(), |_| {});
+        let record = Record {
+            partition: i32::from(NUMBER),
+            key: None,
+            value: &value,
+            timestamp: BEGUN.cast_signed(),
+            headers: &[],
+        };
+        producer.expect("a producer").write([record]).expect("written");
+    };
+    spawn_blocking(write).await.expect("no panic");
+}
+
+/// Commits an offset for group `repository`.
+async fn commit(kafka: &kafka::Config, offset: i64) {
+    let consumer = Consumer::new(kafka, "test", "repository", "order").expect("a consumer");
+    consumer.commit(i32::from(NUMBER), offset);
+    eventually("the offset is committed", async || {
+        let committed = consumer.committed(i32::from(NUMBER)).expect("an answer");
+        committed.is_some_and(|committed| committed.offset == offset)
+    })
+    .await;
+}
+
+/// A statistics that has these figures, for as long as the test runs.
+fn serve(figures: String) -> ServiceUrl {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.expect("a connection");
+            let mut line = String::new();
+            let mut reader = BufReader::new(connection.try_clone().expect("a socket"));
+            while reader.read_line(&mut line).expect("a head") > 2 {
+                line.clear();
+            }
+            // A failed write means that the audit has ended.
+            let _ = write!(connection, "HTTP/1.0 200 OK\r\n\r\n{figures}");
+        }
+    });
+    format!("http://{address}").parse().expect("a URL")
+}
+
+struct Opened {
+    kafka: kafka::Config,
+    statistics: ServiceUrl,
+    directory: TempDir,
+}
+
+impl Opened {
+    fn ledger(&self) -> PathBuf {
+        self.directory.path().join("ledger")
+    }
+
+    async fn audit(&self) -> Report {
+        audit(&self.kafka, Some(self.statistics.clone()), vec![self.ledger()]).await
+    }
+}
+
+async fn audit(kafka: &kafka::Config, statistics: Option<ServiceUrl>, ledgers: Vec<PathBuf>) -> Report {
+    let options = Options {
+        kafka: kafka.clone(),
+        replicas: Replicas::THREE,
+        statistics,
+        ledgers,
+    };
+    let report = lab::audit::run(&options, &CancellationToken::new(), |_| {}).await;
+    report.expect("a mall that can be read")
+}
+
+/// The invariants about which this was found.
+fn found(report: &Report, verdict: Verdict) -> Vec<String> {
+    let invariants = report.invariants().iter();
+    let found = invariants.filter(|finding| finding.verdict == verdict);
+    found.map(|finding| finding.invariant.to_string()).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn each_kind_of_damage_makes_its_invariant_fail_and_no_other() {
+    type Damage = fn(&mut Scene);
+    let damages: [(&str, &str, Damage); 16] = [
+        ("I1", "order[1] offset 6, order", |scene| {
+            scene.attempt(8);
+            scene.acknowledge(8, 6);
+        }),
+        ("I1", "order[1] offset 7, order", |scene| {
+            scene.attempt(8);
+            scene.accept(8, id(NUMBER, 8));
+            scene.acknowledge(8, 7);
+        }),
+        ("I2", "order[1] offset 6, order", |scene| {
+            scene.accept(6, id(NUMBER, 6));
+        }),
+        ("I3", "order[1] offset 6, order", |scene| {
+            scene.accept(9, id(NUMBER, 9));
+        }),
+        ("I3", "order[1] offset 6, order", |scene| {
+            scene.accept(5, id(NUMBER, 5));
+            scene.shipments[6].outcome = Outcome::Duplicate;
+        }),
+        ("I4", "order[1] offset 2, order", |scene| {
+            scene.shipments.remove(2);
+        }),
+        ("I4", "shipment[1] offset 3, order", |scene| {
+            scene.shipments.insert(3, scene.shipments[2].clone());
+        }),
+        ("I4", "order[1] offset 7, order", |scene| {
+            // The record of an unknown attempt and that of the next one: both are shipped.
+            scene.attempt(7);
+            scene.accept(7, id(NUMBER, 7));
+            scene.accept(7, id(NUMBER, 7));
+        }),
+        ("I5", "shipment[1] offset 3, order", |scene| {
+            scene.shipments.swap(2, 3);
+        }),
+        ("I6", "order[1] offset 6, order", |scene| {
+            scene.accept(7, id(2, 7));
+        }),
+        ("I7", "order[1] offset 3: expected a record", |scene| {
+            scene.transaction = Some(2);
+            for shipment in &mut scene.shipments[3..] {
+                shipment.order_offset += 1;
+            }
+            move_receipts(scene, 3);
+        }),
+        (
+            "I8",
+            "order[1]: expected as in the log before offset 6: orders 6, found 7",
+            |scene| {
+                scene.adjust = |figures| {
+                    figures["regions"][1]["orders"] = 7.into();
+                    figures["total"]["orders"] = 7.into();
+                };
+            },
+        ),
+        ("I9", "order[1] offset 7: group repository has committed", |scene| {
+            scene.committed = 7;
+        }),
+        ("I10", "expected an answer within 8 s, found one after 9.0 s", |scene| {
+            scene.attempt(8);
+            scene.pass(9 * SECOND);
+            scene.answer(8, Answer::Refused { status: Some(503) });
+        }),
+        ("I10", "order[1] offset 5, order", |scene| {
+            scene.shipments.pop();
+            scene.committed = 5;
+        }),
+        ("I11", "order[1] offset 6, order", |scene| {
+            scene.fault(Phase::Begun);
+            scene.pass(2 * SECOND);
+            scene.order(8);
+            scene.fault(Phase::Healed);
+        }),
+    ];
+    for (index, (invariant, place, damage)) in damages.into_iter().enumerate() {
+        let mut scene = Scene::healthy();
+        damage(&mut scene);
+        let report = scene.open().await.audit().await;
+        let text = report.render();
+        assert_eq!(found(&report, Verdict::Fails), [invariant], "damage {index}:\n{text}");
+        assert_eq!(found(&report, Verdict::NotChecked), [""; 0], "damage {index}:\n{text}");
+        let offence = format!("{invariant} ");
+        let offenders = text.split_once(&format!("❌ {offence}")).expect("offenders").1;
+        assert!(offenders.contains(place), "damage {index}, {place}:\n{text}");
+        assert!(!report.holds());
+    }
+}
+
+/// The receipts from an offset on are for the next one.
+fn move_receipts(scene: &mut Scene, from: i64) {
+    for line in &mut scene.ledger {
+        if let Line::Answer {
+            answer: Answer::Acknowledged { offset, .. },
+            ..
+        } = line
+            && *offset >= from
+        {
+            *offset += 1;
+        }
+    }
+    scene.committed += 1;
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn a_log_that_is_as_it_must_be_holds_and_the_command_says_so() {
+    let opened = Scene::healthy().open().await;
+    let report = opened.audit().await;
+    assert_eq!(found(&report, Verdict::Holds).len(), 11, "{}", report.render());
+    let ledger = opened.ledger();
+    let (code, stdout, _) = command(&opened.kafka, &opened.statistics, &[Path::new("--ledger"), &ledger]);
+    assert_eq!(code, Some(0), "{stdout}");
+    for text in [
+        "Read 6 records of topic order and 6 of topic shipment",
+        "The ledgers have 8 orders: 6 acknowledged, 1 refused, 1 unknown.",
+        "✅  I11  nothing is acknowledged without the broker",
+        "✅ All of it is true.",
+    ] {
+        assert!(stdout.contains(text), "{text} is not in {stdout}");
+    }
+    // Without the ledger, four cannot be known.
+    let (code, stdout, _) = command(&opened.kafka, &opened.statistics, &[]);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(
+        stdout.contains("Not checked, or not wholly: I1, I2, I3, I11."),
+        "{stdout}"
+    );
+
+    let mut scene = Scene::healthy();
+    scene.shipments.remove(2);
+    let opened = scene.open().await;
+    let (code, stdout, _) = command(&opened.kafka, &opened.statistics, &[Path::new("--json")]);
+    assert_eq!(code, Some(1), "{stdout}");
+    let report: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(report["holds"], false);
+    assert_eq!(report["invariants"][3]["invariant"], "I4");
+    assert_eq!(report["invariants"][3]["verdict"], "fails");
+    let offender = &report["invariants"][3]["offenders"][0];
+    assert_eq!((&offender["partition"], &offender["offset"]), (&1.into(), &2.into()));
+}
+
+/// Runs `mall audit`: its exit code, and what it has printed.
+fn command(kafka: &kafka::Config, statistics: &ServiceUrl, arguments: &[&Path]) -> (Option<i32>, String, String) {
+    let output = Command::new(assert_cmd::cargo::cargo_bin!("mall"))
+        .env_clear()
+        .env("MALL_KAFKA__BOOTSTRAP_SERVERS", &kafka.bootstrap_servers)
+        .env("MALL_KAFKA__PREFIX", &kafka.prefix)
+        .env("MALL_LAB__STATISTICS_URL", statistics.to_string())
+        .arg("audit")
+        .args(arguments)
+        .output()
+        .expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn without_a_broker_it_says_what_to_do() {
+    let kafka = kafka::Config {
+        bootstrap_servers: NOWHERE.to_owned(),
+        ..kafka::Config::default()
+    };
+    let statistics = format!("http://{NOWHERE}").parse().expect("a URL");
+    let (code, stdout, stderr) = command(&kafka, &statistics, &[]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(
+        stderr.contains("is there a Kafka at 127.0.0.1:1? MALL_KAFKA__BOOTSTRAP_SERVERS says where"),
+        "{stderr}"
+    );
+    let (code, stdout, stderr) = command(&kafka, &statistics, &[Path::new("--ledger"), Path::new("/missing")]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(stderr.contains("cannot read the ledger /missing"), "{stderr}");
+}
+
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
+#[tokio::test]
+async fn a_mall_at_work_holds(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
+    for number in 0..60 {
+        stage.client.order(stage.gateway(), number % 3).await;
+    }
+    let url = format!("http://{}", stage.address(embedded::Instance::Statistics));
+    let report = audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
+    let text = report.render();
+    assert!(report.holds(), "{text}");
+    assert_eq!(found(&report, Verdict::NotChecked), ["I1", "I2", "I3", "I11"], "{text}");
+    assert_eq!(
+        report
+            .partitions()
+            .iter()
+            .map(|partition| partition.orders)
+            .sum::<u64>(),
+        60,
+        "{text}"
+    );
+    stage.close().await;
+}
