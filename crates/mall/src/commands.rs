@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use domain::Ordinal;
 use embedded::{Cluster, Instance, Mall};
 use kafka::topics::{Cleanup, Growth, Topic, TopicsError};
-use lab::{audit, load};
+use lab::{audit, drill, load};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,8 @@ use crate::config::Config;
 
 /// After Ctrl-C the answers that are under way are waited for, each for at most 10 s.
 const TOOL_GRACE_PERIOD: Duration = Duration::from_secs(12);
+/// After Ctrl-C a drill gives back what it took away: a container that was just found unhealthy is so for 90 s.
+const DRILL_GRACE_PERIOD: Duration = Duration::from_secs(180);
 /// The services in one process are ready in a fraction of this.
 const EMBEDDED_START: Duration = Duration::from_secs(20);
 
@@ -99,9 +101,9 @@ pub(crate) fn topics(config: &Config, grow: bool) -> ExitCode {
 
 /// Runs a tool: its result is what it prints, its errors go to stderr, and there is no log.
 #[expect(clippy::print_stderr, reason = "a tool has no log")]
-fn tool(body: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<ExitCode>) -> ExitCode {
+fn tool(grace_period: Duration, body: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<ExitCode>) -> ExitCode {
     let mut code = ExitCode::FAILURE;
-    let ran = service::run(TOOL_GRACE_PERIOD, async |stop| {
+    let ran = service::run(grace_period, async |stop| {
         match body(stop).await {
             Ok(result) => code = result,
             Err(error) => eprintln!("mall: {error:#}"),
@@ -116,7 +118,15 @@ fn tool(body: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<ExitCode>) -
 }
 
 pub(crate) fn load(config: &Config, arguments: load::Arguments) -> ExitCode {
-    tool(async |stop| load::run(arguments, &config.lab.gateway_url, config.replicas, &stop).await)
+    tool(TOOL_GRACE_PERIOD, async |stop| {
+        load::run(arguments, &config.lab.gateway_url, config.replicas, &stop).await
+    })
+}
+
+pub(crate) fn drill(config: &Config, arguments: drill::Arguments) -> ExitCode {
+    tool(DRILL_GRACE_PERIOD, async |stop| {
+        drill::run(arguments, &config.lab, &config.kafka, config.replicas, &stop).await
+    })
 }
 
 pub(crate) fn audit(config: &Config, arguments: audit::Arguments) -> ExitCode {
@@ -126,7 +136,9 @@ pub(crate) fn audit(config: &Config, arguments: audit::Arguments) -> ExitCode {
         statistics: Some(config.lab.statistics_url.clone()),
         ledgers: Vec::new(),
     };
-    tool(async |stop| audit::command(arguments, options, &stop).await)
+    tool(TOOL_GRACE_PERIOD, async |stop| {
+        audit::command(arguments, options, &stop).await
+    })
 }
 
 pub(crate) fn embedded(config: Config) -> ExitCode {

@@ -60,6 +60,8 @@ enum Command {
     },
     /// Send orders at a steady rate, and say how they fared.
     Load(lab::load::Arguments),
+    /// Break containers of a Compose project under load, give everything back, and say whether the mall held.
+    Drill(lab::drill::Arguments),
     /// Exit with 0 when the service of this host is ready, and else say why it is not.
     Healthcheck,
     /// Check that the mall has kept what it promises: read the topics, ask statistics, and compare. Exits with 1 when
@@ -115,6 +117,7 @@ fn run_command(command: Option<Command>, mut config: Config) -> ExitCode {
             commands::topics(&config, grow)
         }
         Some(Command::Load(arguments)) => commands::load(&config, arguments),
+        Some(Command::Drill(arguments)) => commands::drill(&config, arguments),
         Some(Command::Gateway) => commands::gateway(&config),
         Some(Command::Order { id: Some(id), gateway }) => tracking::run(id, &gateway),
         Some(Command::Order { id: None, .. }) => commands::order(&config),

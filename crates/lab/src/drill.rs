@@ -1,0 +1,199 @@
+//! Fault drills: containers of a Compose project are killed, frozen, stopped, cut off and doubled under load. Then
+//! everything is given back, and what the mall promises is checked.
+
+mod command;
+mod engine;
+mod faults;
+mod picture;
+mod repair;
+mod report;
+mod runner;
+mod schedule;
+mod screen;
+mod timeline;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use domain::Replicas;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::ServiceUrl;
+use crate::audit;
+use crate::load::Board;
+
+use self::engine::Engine;
+use self::runner::{Runner, open_ledger};
+use self::schedule::Step;
+use self::screen::Screen;
+use self::timeline::Timeline;
+use self::watch::{Sample, Watch};
+
+pub use self::command::{Arguments, run};
+
+/// What was accepted is shipped and counted within this after the last order.
+const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How a drill is run.
+#[derive(Debug)]
+struct Options {
+    /// The Compose project.
+    project: String,
+    kafka: kafka::Config,
+    gateway: ServiceUrl,
+    statistics: ServiceUrl,
+    replicas: Replicas,
+    /// Orders a second, all regions together.
+    rate: f64,
+    ledger: PathBuf,
+}
+
+/// What is to be done.
+struct Drill<S> {
+    /// What is said before it begins.
+    introduction: String,
+    steps: S,
+    /// No step begins after this.
+    time: Duration,
+}
+
+/// How a drill ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Everything held.
+    Held,
+    /// Something did not.
+    Broken,
+    /// It was asked to stop.
+    Stopped,
+}
+
+/// Runs a drill, and leaves the mall as it was.
+async fn drill<S>(options: &Options, drill: Drill<S>, stop: &CancellationToken) -> anyhow::Result<Outcome>
+where
+    S: Iterator<Item = Step>,
+{
+    let engine = Engine::connect(&options.project).await?;
+    let wrong = repair::examine(&engine, options.replicas).await?;
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "expected a mall that is whole, found: {}; nothing was touched. `mall drill heal` puts it right (`just drill heal`)",
+        wrong.join(", ")
+    );
+    let watch = Watch::new(options.statistics.clone());
+    let before = drained(&watch, None, stop).await?;
+    let ledger = open_ledger(&options.ledger)?;
+    let screen = Screen::new();
+    screen.print(&drill.introduction);
+    let runner = Runner {
+        engine: &engine,
+        replicas: options.replicas,
+        ledger: &ledger,
+        watch: &watch,
+        screen: &screen,
+        board: Board::new(&options.replicas.partitions().collect::<Vec<_>>()),
+        rate: options.rate,
+        stop,
+    };
+    let ran = runner.run(&options.gateway, drill.steps, drill.time).await;
+    screen.live("");
+    // Also after an error: whatever was taken away is given back.
+    let healed = repair::heal(&engine, options.replicas).await;
+    healed?.iter().for_each(|done| screen.event(done));
+    ran?;
+    screen.event("load is over; waiting until every container is healthy and every order shipped");
+    repair::wait_until_whole(&engine, options.replicas).await?;
+    let acknowledged = runner
+        .board
+        .regions()
+        .iter()
+        .map(|figures| figures.acknowledged)
+        .collect();
+    let after = drained(&watch, Some((&before, acknowledged)), stop).await;
+    let timeline = Timeline::read(&options.ledger)?;
+    let report = report::report(&timeline, &before, &watch.samples());
+    screen.print(&format!("\n{}\n{}\n", picture::draw(&timeline), report.text));
+    if stop.is_cancelled() {
+        screen.print("⚠️  Stopped before its end: there is no verdict. The mall is as it was.\n");
+        return Ok(Outcome::Stopped);
+    }
+    let mut broken = report.broken;
+    broken.extend(after.err().map(|error| format!("{error:#}")));
+    let audit = audit(options, &screen, stop).await?;
+    if !audit.holds() {
+        broken.push("the audit failed: see its table above".to_owned());
+    }
+    screen.print(&verdict(&broken, &timeline));
+    Ok(if broken.is_empty() {
+        Outcome::Held
+    } else {
+        Outcome::Broken
+    })
+}
+
+/// Audits the mall against the ledger of the drill.
+async fn audit(options: &Options, screen: &Screen, stop: &CancellationToken) -> anyhow::Result<audit::Report> {
+    let of = audit::Options {
+        kafka: options.kafka.clone(),
+        replicas: options.replicas,
+        statistics: Some(options.statistics.clone()),
+        ledgers: vec![options.ledger.clone()],
+    };
+    let report = audit::run(&of, stop, |_| ()).await.context("the audit")?;
+    screen.print(&format!("{}\n", report.render()));
+    Ok(report)
+}
+
+fn verdict(broken: &[String], timeline: &Timeline) -> String {
+    let faults = match timeline.faults.len() {
+        1 => "one fault".to_owned(),
+        count => format!("{count} faults"),
+    };
+    if broken.is_empty() {
+        return format!("✅ The mall held through {faults}: nothing acknowledged was lost, every bound was kept.\n");
+    }
+    let broken: Vec<String> = broken.iter().map(|sentence| format!("   {sentence}\n")).collect();
+    format!("❌ The mall did not hold through {faults}:\n{}", broken.concat())
+}
+
+/// Waits until nothing waits to be shipped; after a drill, also until at least everything is counted that was
+/// acknowledged since `before`, by partition.
+async fn drained(
+    watch: &Watch,
+    since: Option<(&Sample, Vec<u64>)>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Sample> {
+    let begun = Instant::now();
+    loop {
+        let asked = watch.ask().await;
+        let missing = |sample: &Sample| {
+            let Some((before, acknowledged)) = &since else { return 0 };
+            let regions = (0..).zip(acknowledged);
+            let missing = regions.map(|(partition, count)| {
+                let handled = sample.handled(partition).saturating_sub(before.handled(partition));
+                count.saturating_sub(handled)
+            });
+            missing.sum()
+        };
+        let state = match &asked {
+            Ok(sample) if sample.waiting() == 0 && missing(sample) == 0 => return asked,
+            Ok(sample) => format!(
+                "{} orders wait for their repository, {} that were acknowledged are not shipped and counted",
+                sample.waiting(),
+                missing(sample)
+            ),
+            Err(error) => format!("{error:#}"),
+        };
+        let seconds = DRAIN.as_secs();
+        anyhow::ensure!(
+            begun.elapsed() < DRAIN,
+            "expected a mall in which nothing waits; after {seconds} s: {state}"
+        );
+        let waited = stop.run_until_cancelled(sleep(DRAIN_INTERVAL)).await;
+        waited.with_context(|| format!("stopped while waiting for a mall in which nothing waits: {state}"))?;
+    }
+}

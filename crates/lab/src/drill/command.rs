@@ -1,0 +1,273 @@
+//! `mall drill`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use domain::Replicas;
+use tokio_util::sync::CancellationToken;
+
+use crate::terminal::table;
+use crate::{ServiceUrl, Settings};
+
+use super::engine::Engine;
+use super::faults::{FAULTS, Fault};
+use super::runner::default_ledger;
+use super::schedule::{Step, random, rolling_restart, single};
+use super::screen::Screen;
+use super::timeline::Timeline;
+use super::{Drill, Options, Outcome, drill, picture, repair};
+
+const ROLLING_RESTART: &str = "rolling-restart";
+const ALL: &str = "all";
+
+/// What `mall drill` is told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+    /// The Compose project.
+    #[arg(
+        long,
+        env = "COMPOSE_PROJECT_NAME",
+        hide_env_values = true,
+        default_value = "mall",
+        global = true
+    )]
+    project: String,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Print every drill: its name, what is done, what must hold.
+    List,
+    /// Run drills by their names, one after the other; `all` runs each.
+    Run {
+        /// Their names, see `mall drill list`.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Faults at random, one at a time, sometimes two.
+    Random {
+        /// No fault begins after so many seconds.
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        seconds: u64,
+        /// The same seed gives the same faults [default: a new one].
+        #[arg(long)]
+        seed: Option<u64>,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Give back whatever a drill took away that was itself killed: start, let go on, reconnect, remove.
+    Heal,
+    /// Draw the picture of a ledger.
+    Show {
+        /// A ledger of a drill, or of a load.
+        ledger: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Load {
+    /// Orders a second, all regions together.
+    #[arg(long, default_value_t = 500.0, value_parser = parse_rate)]
+    rate: f64,
+    /// Where the gateway is [default: the setting lab.gateway_url, http://127.0.0.1:8080].
+    #[arg(long, value_name = "URL")]
+    gateway: Option<ServiceUrl>,
+    /// Where statistics are [default: the setting lab.statistics_url, http://127.0.0.1:8081].
+    #[arg(long, value_name = "URL")]
+    statistics: Option<ServiceUrl>,
+    /// Where the ledger goes; it is kept [default: a file that is removed unless something was broken].
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (1.0..=100_000.0).contains(&rate) => Ok(rate),
+        _ => Err("expected orders a second, from 1 to 100000".to_owned()),
+    }
+}
+
+/// Does what `mall drill` was told. The exit code is 1 when the mall did not hold, or the drill was stopped.
+///
+/// # Errors
+/// When there is no engine, no such project or drill, or the mall is not whole; then nothing was touched. And when it
+/// cannot be made whole.
+pub async fn run(
+    Arguments { action, project }: Arguments,
+    settings: &Settings,
+    kafka: &kafka::Config,
+    replicas: Replicas,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    match action {
+        Action::List => print(&list()),
+        Action::Show { ledger } => print(&picture::draw(&Timeline::read(&ledger)?)),
+        Action::Heal => heal(&project, replicas).await?,
+        Action::Run { names, load } => {
+            let steps = named(&names, replicas)?;
+            let introduction = format!("Drill: {}.\n", names.join(", "));
+            let time = Duration::MAX;
+            return go(
+                load,
+                project,
+                settings,
+                kafka,
+                replicas,
+                introduction,
+                steps.into_iter(),
+                time,
+                stop,
+            )
+            .await;
+        }
+        Action::Random { seconds, seed, load } => {
+            let seed = seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
+            let introduction = format!(
+                "Drill: faults at random for {seconds} s, seed {seed}. The same again: mall drill random --seconds {seconds} --seed {seed}\n"
+            );
+            let time = Duration::from_secs(seconds);
+            return go(
+                load,
+                project,
+                settings,
+                kafka,
+                replicas,
+                introduction,
+                random(seed, replicas),
+                time,
+                stop,
+            )
+            .await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) {
+    Screen::new().print(text);
+}
+
+fn list() -> String {
+    let rows = FAULTS
+        .iter()
+        .map(|fault| vec![fault.name.to_owned(), fault.what(), fault.must_hold()]);
+    let rolling = [
+        ROLLING_RESTART,
+        "every container is stopped and started, one by one",
+        "as for each of them",
+    ];
+    let rows = rows.chain([rolling.map(str::to_owned).to_vec()]);
+    let table = table(&["drill", "what is done", "what must hold"], rows, &[]);
+    format!(
+        "{table}\n In every drill: no acknowledged order is lost and none is shipped twice; a region that no fault touches\n \
+         is never without an acknowledgement for more than a second; 10 s after a recovery nothing waits.\n\n \
+         There are no clock steps: containers share the clock of the kernel.\n"
+    )
+}
+
+/// The steps of drills.
+fn named(names: &[String], replicas: Replicas) -> anyhow::Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for name in names {
+        match name.as_str() {
+            ALL => {
+                steps.extend(FAULTS.iter().flat_map(|fault| single(fault, replicas)));
+                steps.extend(rolling_restart(replicas));
+            }
+            ROLLING_RESTART => steps.extend(rolling_restart(replicas)),
+            name => match Fault::named(name) {
+                Some(fault) => steps.extend(single(fault, replicas)),
+                None => anyhow::bail!("there is no drill {name:?}; there are: {}", all_names().join(", ")),
+            },
+        }
+    }
+    Ok(steps)
+}
+
+fn all_names() -> Vec<&'static str> {
+    FAULTS
+        .iter()
+        .map(|fault| fault.name)
+        .chain([ROLLING_RESTART, ALL])
+        .collect()
+}
+
+async fn heal(project: &str, replicas: Replicas) -> anyhow::Result<()> {
+    let engine = Engine::connect(project).await?;
+    let screen = Screen::new();
+    // There is to be such a project.
+    repair::examine(&engine, replicas).await?;
+    repair::heal(&engine, replicas)
+        .await?
+        .iter()
+        .for_each(|done| screen.event(done));
+    repair::wait_until_whole(&engine, replicas).await?;
+    screen.event("the mall is whole");
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "two callers, side by side")]
+async fn go(
+    load: Load,
+    project: String,
+    settings: &Settings,
+    kafka: &kafka::Config,
+    replicas: Replicas,
+    introduction: String,
+    steps: impl Iterator<Item = Step>,
+    time: Duration,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let keep = load.ledger.is_some();
+    let options = Options {
+        project,
+        kafka: kafka.clone(),
+        gateway: load.gateway.unwrap_or_else(|| settings.gateway_url.clone()),
+        statistics: load.statistics.unwrap_or_else(|| settings.statistics_url.clone()),
+        replicas,
+        rate: load.rate,
+        ledger: load.ledger.unwrap_or_else(default_ledger),
+    };
+    let introduction = introduction + &explain(&options);
+    let drill = Drill {
+        introduction,
+        steps,
+        time,
+    };
+    let outcome = self::drill(&options, drill, stop).await;
+    let held = matches!(outcome, Ok(Outcome::Held));
+    dispose(&options.ledger, keep || !held);
+    outcome?;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What somebody needs to know who sees this for the first time.
+fn explain(options: &Options) -> String {
+    format!(
+        "{:.0} orders a second go to {} meanwhile; project {}, and nothing else, is touched.\n\
+         Then everything is given back, every order shipped, and the promises are checked. Ctrl-C gives everything back\n\
+         at once, and stops.\n\n",
+        options.rate, options.gateway, options.project
+    )
+}
+
+/// Says where the ledger is, or removes it.
+fn dispose(ledger: &Path, keep: bool) {
+    if !ledger.exists() {
+        return;
+    }
+    if keep {
+        let shown = ledger.display();
+        print(&format!(
+            "   The ledger: {shown}. Its picture again: mall drill show {shown}\n"
+        ));
+    } else {
+        // One that cannot be removed is in nobody's way.
+        let _ = std::fs::remove_file(ledger);
+    }
+}

@@ -1,0 +1,389 @@
+//! The container engine, spoken to by its API: the containers of one Compose project, and what can be done to them.
+
+use std::collections::HashMap;
+use std::future::Future;
+
+use anyhow::Context as _;
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum,
+    NetworkConnectRequest, NetworkDisconnectRequest, NetworkingConfig, Volume, VolumeCreateRequest,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+};
+
+const PROJECT: &str = "com.docker.compose.project";
+const SERVICE: &str = "com.docker.compose.service";
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+/// Whose project a container or a volume is that a drill has made.
+const MADE_FOR: &str = "mall.drill.project";
+/// Which container was cut off from its networks.
+const CUT: &str = "mall.drill.container";
+/// What its networks were, as JSON.
+const NETWORKS: &str = "mall.drill.networks";
+/// A call of the engine takes at most so many seconds: stopping Kafka may take 60.
+const CALL_SECONDS: u64 = 90;
+
+/// The containers of a Compose project.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    docker: Docker,
+    project: String,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It runs and is healthy, or has no health check.
+    Well,
+    /// It runs; its health check says otherwise, or nothing yet.
+    Running(String),
+    /// It is frozen.
+    Paused,
+    /// It runs no longer, or not yet.
+    Down(String),
+}
+
+/// A container of the project.
+#[derive(Clone, Debug)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) service: String,
+    pub(crate) state: State,
+    /// Whether it has a network.
+    pub(crate) is_connected: bool,
+}
+
+impl Engine {
+    /// Connects to the engine of this machine: the socket that `DOCKER_HOST` names, or the usual one.
+    ///
+    /// # Errors
+    /// When there is none, or it does not answer.
+    pub(crate) async fn connect(project: &str) -> anyhow::Result<Self> {
+        let next = "is Docker running, and may you talk to it? (`docker version`)";
+        let docker = Docker::connect_with_unix_defaults()
+            .map_err(|error| anyhow::anyhow!("expected the socket of a container engine: {error}; {next}"))?
+            .with_timeout(std::time::Duration::from_secs(CALL_SECONDS));
+        let negotiated = docker.negotiate_version().await;
+        let docker = negotiated.with_context(|| format!("the container engine does not answer; {next}"))?;
+        Ok(Self {
+            docker,
+            project: project.to_owned(),
+        })
+    }
+
+    /// The project that it is about.
+    pub(crate) fn project(&self) -> &str {
+        &self.project
+    }
+
+    /// The containers that Compose has made, without those of `docker compose run`.
+    pub(crate) async fn containers(&self) -> anyhow::Result<Vec<Container>> {
+        let labels = [format!("{PROJECT}={}", self.project), format!("{ONE_OFF}=False")];
+        let mut containers = Vec::new();
+        for id in self.find(labels.to_vec()).await? {
+            // One that has gone meanwhile is no longer there.
+            let Some(found) = unless_gone(self.docker.inspect_container(&id, None).await)? else {
+                continue;
+            };
+            let label = |name| labels_of(&found).and_then(|labels| labels.get(name)).cloned();
+            if let (Some(service), None) = (label(SERVICE), label(MADE_FOR)) {
+                containers.push(Container {
+                    state: state(&found),
+                    is_connected: networks(&found).is_some_and(|networks| !networks.is_empty()),
+                    id,
+                    service,
+                });
+            }
+        }
+        Ok(containers)
+    }
+
+    async fn find(&self, labels: Vec<String>) -> anyhow::Result<Vec<String>> {
+        let filters = HashMap::from([("label", labels)]);
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let found = self.docker.list_containers(Some(options)).await;
+        let found = found.context("the containers could not be listed")?;
+        Ok(found.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// The container of a service.
+    pub(crate) async fn container(&self, service: &str) -> anyhow::Result<Container> {
+        let containers = self.containers().await?;
+        let mut found = containers.into_iter().filter(|container| container.service == service);
+        found.next().with_context(|| {
+            format!(
+                "project {} has no container of {service}; `just up` makes it",
+                self.project
+            )
+        })
+    }
+
+    /// Kills it, as a crash would. The engine does not start it again: it takes this for somebody's wish.
+    pub(crate) async fn kill(&self, id: &str) -> anyhow::Result<()> {
+        called("kill", id, self.docker.kill_container(id, None)).await
+    }
+
+    /// Asks it to stop, and kills it after its own grace period.
+    pub(crate) async fn stop(&self, id: &str) -> anyhow::Result<()> {
+        called("stop", id, self.docker.stop_container(id, None)).await
+    }
+
+    pub(crate) async fn start(&self, id: &str) -> anyhow::Result<()> {
+        called("start", id, self.docker.start_container(id, None)).await
+    }
+
+    /// Freezes it: its connections stay open, and nothing answers.
+    pub(crate) async fn pause(&self, id: &str) -> anyhow::Result<()> {
+        called("pause", id, self.docker.pause_container(id)).await
+    }
+
+    pub(crate) async fn unpause(&self, id: &str) -> anyhow::Result<()> {
+        called("unpause", id, self.docker.unpause_container(id)).await
+    }
+
+    /// Takes it from its networks. How it was connected is first kept in the labels of a volume, where another process
+    /// finds it if this one is killed: the engine itself forgets the aliases.
+    pub(crate) async fn cut(&self, container: &Container) -> anyhow::Result<()> {
+        let inspected = self.docker.inspect_container(&container.id, None).await?;
+        let networks = networks(&inspected).cloned().unwrap_or_default();
+        let kept: HashMap<_, _> = networks
+            .iter()
+            .map(|(name, found)| (name, as_asked_for(found)))
+            .collect();
+        let labels = [
+            (MADE_FOR, self.project.clone()),
+            (CUT, container.id.clone()),
+            (NETWORKS, serde_json::to_string(&kept).context("networks as JSON")?),
+        ];
+        let request = VolumeCreateRequest {
+            name: Some(format!("{}_drill_{}", self.project, container.service)),
+            labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into()),
+            ..VolumeCreateRequest::default()
+        };
+        called(
+            "note the networks of",
+            &container.id,
+            self.docker.create_volume(request),
+        )
+        .await?;
+        for name in networks.keys() {
+            let request = NetworkDisconnectRequest {
+                container: container.id.clone(),
+                force: Some(true),
+            };
+            called(
+                "disconnect",
+                &container.id,
+                self.docker.disconnect_network(name, request),
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Gives every container that was cut off its networks back, with all of its names. Returns which they were.
+    pub(crate) async fn reconnect(&self, only: Option<&str>) -> anyhow::Result<Vec<String>> {
+        let mut reconnected = Vec::new();
+        for volume in self.cuts().await? {
+            let Some(id) = volume.labels.get(CUT) else { continue };
+            if only.is_some_and(|only| only != id) {
+                continue;
+            }
+            let kept = volume.labels.get(NETWORKS).map_or("{}", String::as_str);
+            let kept: HashMap<String, EndpointSettings> =
+                serde_json::from_str(kept).with_context(|| format!("the labels of volume {}", volume.name))?;
+            // A container that has gone needs no network.
+            if let Some(container) = unless_gone(self.docker.inspect_container(id, None).await)? {
+                self.connect_to(&container, id, kept).await?;
+                reconnected.push(id.clone());
+            }
+            called(
+                "forget",
+                &volume.name,
+                self.docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>),
+            )
+            .await?;
+        }
+        Ok(reconnected)
+    }
+
+    async fn connect_to(
+        &self,
+        container: &ContainerInspectResponse,
+        id: &str,
+        kept: HashMap<String, EndpointSettings>,
+    ) -> anyhow::Result<()> {
+        for (name, endpoint) in kept {
+            if networks(container).is_some_and(|networks| networks.contains_key(&name)) {
+                continue;
+            }
+            let request = NetworkConnectRequest {
+                container: id.to_owned(),
+                endpoint_config: Some(endpoint),
+            };
+            called("connect", id, self.docker.connect_network(&name, request)).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a second container like this one, under the same host name and in the same networks, under the same names.
+    pub(crate) async fn twin(&self, container: &Container) -> anyhow::Result<()> {
+        let original = self.docker.inspect_container(&container.id, None).await?;
+        let name = self.name_of_twin(&container.service);
+        // `docker compose down --remove-orphans` takes it for one of its project whose service has gone.
+        let labels = [
+            (PROJECT, self.project.as_str()),
+            (SERVICE, "drill-twin"),
+            (ONE_OFF, "False"),
+            (MADE_FOR, self.project.as_str()),
+        ];
+        let body = twin_of(
+            original,
+            labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        );
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        called("create", &name, self.docker.create_container(Some(options), body)).await?;
+        called("start", &name, self.docker.start_container(&name, None)).await
+    }
+
+    fn name_of_twin(&self, service: &str) -> String {
+        format!("{}-drill-{service}", self.project)
+    }
+
+    /// Removes the second container of a service.
+    pub(crate) async fn remove_twin(&self, service: &str) -> anyhow::Result<()> {
+        self.remove(&self.name_of_twin(service)).await
+    }
+
+    async fn remove(&self, id: &str) -> anyhow::Result<()> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        unless_gone(self.docker.remove_container(id, Some(options)).await).map(drop)
+    }
+
+    /// Whether there is something that a drill has made.
+    pub(crate) async fn has_made(&self) -> anyhow::Result<bool> {
+        Ok(!self.made().await?.is_empty() || !self.cuts().await?.is_empty())
+    }
+
+    async fn made(&self) -> anyhow::Result<Vec<String>> {
+        self.find(vec![format!("{MADE_FOR}={}", self.project)]).await
+    }
+
+    /// The volumes in whose labels networks are kept.
+    async fn cuts(&self) -> anyhow::Result<Vec<Volume>> {
+        let filters = HashMap::from([("label", vec![format!("{MADE_FOR}={}", self.project)])]);
+        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let found = self.docker.list_volumes(Some(options)).await;
+        Ok(found
+            .context("the volumes could not be listed")?
+            .volumes
+            .unwrap_or_default())
+    }
+
+    /// Removes the containers that a drill has made. Returns how many there were.
+    pub(crate) async fn remove_made(&self) -> anyhow::Result<usize> {
+        let made = self.made().await?;
+        for id in &made {
+            self.remove(id).await?;
+        }
+        Ok(made.len())
+    }
+}
+
+/// Calls the engine; an error says what was called, and of which container.
+async fn called<T>(verb: &str, of: &str, call: impl Future<Output = Result<T, Error>>) -> anyhow::Result<()> {
+    let short = if of.len() == 64 { &of[..12] } else { of };
+    let called = call
+        .await
+        .with_context(|| format!("the engine could not {verb} {short}"));
+    called.map(drop)
+}
+
+/// Nothing, where the engine says that there is none.
+fn unless_gone<T>(found: Result<T, Error>) -> anyhow::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(error) => Err(error).context("the engine answers with an error"),
+    }
+}
+
+fn labels_of(container: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
+    container.config.as_ref()?.labels.as_ref()
+}
+
+fn networks(container: &ContainerInspectResponse) -> Option<&HashMap<String, EndpointSettings>> {
+    container.network_settings.as_ref()?.networks.as_ref()
+}
+
+fn state(container: &ContainerInspectResponse) -> State {
+    let Some(state) = &container.state else {
+        return State::Down("unknown".to_owned());
+    };
+    let health = state.health.as_ref().and_then(|health| health.status);
+    match state.status {
+        Some(ContainerStateStatusEnum::PAUSED) => State::Paused,
+        Some(ContainerStateStatusEnum::RUNNING) => match health {
+            None | Some(HealthStatusEnum::NONE | HealthStatusEnum::HEALTHY | HealthStatusEnum::EMPTY) => State::Well,
+            Some(health) => State::Running(health.to_string()),
+        },
+        Some(ContainerStateStatusEnum::RESTARTING) => State::Running("restarting".to_owned()),
+        status => State::Down(status.map_or_else(|| "unknown".to_owned(), |status| status.to_string())),
+    }
+}
+
+/// What a client asks for of what the engine has made of it.
+fn as_asked_for(found: &EndpointSettings) -> EndpointSettings {
+    EndpointSettings {
+        aliases: found.aliases.clone(),
+        links: found.links.clone(),
+        driver_opts: found.driver_opts.clone(),
+        ..EndpointSettings::default()
+    }
+}
+
+fn twin_of(original: ContainerInspectResponse, labels: HashMap<String, String>) -> ContainerCreateBody {
+    let own_name = original.name.unwrap_or_default();
+    let networks = original.network_settings.and_then(|settings| settings.networks);
+    let endpoints = networks.unwrap_or_default().into_iter().map(|(name, found)| {
+        let mut endpoint = as_asked_for(&found);
+        let aliases = endpoint.aliases.iter_mut().flatten();
+        // The container's own name is no alias of another.
+        endpoint.aliases = Some(
+            aliases
+                .filter(|alias| **alias != own_name[1..])
+                .map(std::mem::take)
+                .collect(),
+        );
+        (name, endpoint)
+    });
+    let endpoints = endpoints.collect();
+    let config = original.config.unwrap_or_default();
+    let host_config = original.host_config.map(|mut host| {
+        host.port_bindings = None;
+        host
+    });
+    ContainerCreateBody {
+        hostname: config.hostname,
+        user: config.user,
+        env: config.env,
+        cmd: config.cmd,
+        entrypoint: config.entrypoint,
+        working_dir: config.working_dir,
+        stop_timeout: config.stop_timeout,
+        image: original.image,
+        labels: Some(labels),
+        host_config,
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(endpoints),
+        }),
+        ..ContainerCreateBody::default()
+    }
+}

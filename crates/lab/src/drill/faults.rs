@@ -1,0 +1,223 @@
+//! What can be done to the mall, by name.
+
+use std::fmt;
+use std::time::Duration;
+
+use domain::Replicas;
+
+use super::engine::Engine;
+
+/// A service is back so soon after its container was started.
+const SERVICE_BACK: Duration = Duration::from_secs(3);
+/// A broker, so soon after its own was: it reads its logs, and waits for its former ZooKeeper session to expire.
+const BROKER_BACK: Duration = Duration::from_secs(30);
+/// After a service is back, everything that waited is shipped and counted within this, at 500 orders a second.
+pub(crate) const NO_LAG: Duration = Duration::from_secs(10);
+/// A region that no fault touches has an acknowledgement at least this often.
+pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(1);
+
+/// What is done to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// It is killed (SIGKILL), and started again.
+    Kill,
+    /// It is frozen, and goes on.
+    Pause,
+    /// It is asked to stop (SIGTERM), and started again.
+    Stop,
+    /// It loses its network, and gets it back.
+    Cut,
+    /// A second one with the same ordinal runs beside it, and is removed.
+    Twin,
+}
+
+/// What a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Gateway,
+    Order,
+    Repository,
+    Statistics,
+    Kafka,
+    ZooKeeper,
+}
+
+/// Whose acknowledgements a fault may stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Touches {
+    All,
+    /// The region of the replica that it is done to.
+    Own,
+    None,
+}
+
+/// A fault that has a name.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    pub(crate) verb: Verb,
+    pub(crate) kind: Kind,
+    /// How long it lasts at least, in seconds, when that is drawn.
+    pub(crate) shortest: u64,
+    /// How long it lasts at most, and when it is asked for by name.
+    pub(crate) longest: u64,
+}
+
+const fn fault(name: &'static str, verb: Verb, kind: Kind, shortest: u64, longest: u64) -> Fault {
+    Fault {
+        name,
+        verb,
+        kind,
+        shortest,
+        longest,
+    }
+}
+
+/// All of them. The clocks of containers cannot be changed: they are the kernel's.
+pub(crate) const FAULTS: [Fault; 27] = [
+    fault("kill-gateway", Verb::Kill, Kind::Gateway, 1, 5),
+    fault("pause-gateway", Verb::Pause, Kind::Gateway, 2, 8),
+    fault("stop-gateway", Verb::Stop, Kind::Gateway, 1, 5),
+    fault("cut-gateway", Verb::Cut, Kind::Gateway, 2, 12),
+    fault("kill-order", Verb::Kill, Kind::Order, 1, 5),
+    fault("pause-order", Verb::Pause, Kind::Order, 2, 8),
+    fault("stop-order", Verb::Stop, Kind::Order, 1, 5),
+    fault("cut-order", Verb::Cut, Kind::Order, 2, 8),
+    fault("twin-order", Verb::Twin, Kind::Order, 4, 10),
+    fault("kill-repository", Verb::Kill, Kind::Repository, 1, 5),
+    fault("pause-repository", Verb::Pause, Kind::Repository, 2, 8),
+    fault("stop-repository", Verb::Stop, Kind::Repository, 1, 5),
+    fault("cut-repository", Verb::Cut, Kind::Repository, 2, 8),
+    fault("twin-repository", Verb::Twin, Kind::Repository, 4, 10),
+    fault("kill-statistics", Verb::Kill, Kind::Statistics, 1, 5),
+    fault("pause-statistics", Verb::Pause, Kind::Statistics, 2, 8),
+    fault("stop-statistics", Verb::Stop, Kind::Statistics, 1, 5),
+    fault("cut-statistics", Verb::Cut, Kind::Statistics, 2, 8),
+    // The session is 6 s in compose.yaml. Within it, the broker finds its own registration, ends, and is restarted.
+    fault("kill-kafka-within-session", Verb::Kill, Kind::Kafka, 0, 1),
+    // Clients are replaced that reach no broker for 10 s.
+    fault("kill-kafka-beyond-session", Verb::Kill, Kind::Kafka, 8, 15),
+    fault("pause-kafka", Verb::Pause, Kind::Kafka, 2, 8),
+    fault("stop-kafka", Verb::Stop, Kind::Kafka, 1, 5),
+    fault("cut-kafka", Verb::Cut, Kind::Kafka, 2, 8),
+    fault("kill-zookeeper", Verb::Kill, Kind::ZooKeeper, 1, 10),
+    fault("pause-zookeeper", Verb::Pause, Kind::ZooKeeper, 2, 10),
+    fault("stop-zookeeper", Verb::Stop, Kind::ZooKeeper, 1, 10),
+    fault("cut-zookeeper", Verb::Cut, Kind::ZooKeeper, 2, 10),
+];
+
+impl Kind {
+    /// The services of this kind, as Compose names them.
+    pub(crate) fn services(self, replicas: Replicas) -> Vec<String> {
+        let numbered = |name: &str| (0..replicas.get()).map(|number| format!("{name}-{number}")).collect();
+        match self {
+            Self::Gateway => vec!["gateway".to_owned()],
+            Self::Order => numbered("order"),
+            Self::Repository => numbered("repository"),
+            Self::Statistics => vec!["statistics".to_owned()],
+            Self::Kafka => vec!["kafka".to_owned()],
+            Self::ZooKeeper => vec!["zookeeper".to_owned()],
+        }
+    }
+}
+
+/// All services of the mall, each after those that it needs.
+pub(crate) fn services(replicas: Replicas) -> Vec<String> {
+    let kinds = [
+        Kind::ZooKeeper,
+        Kind::Kafka,
+        Kind::Order,
+        Kind::Repository,
+        Kind::Statistics,
+        Kind::Gateway,
+    ];
+    kinds.into_iter().flat_map(|kind| kind.services(replicas)).collect()
+}
+
+/// The number of a replica, from the name of its service.
+pub(crate) fn ordinal(service: &str) -> Option<u16> {
+    service.rsplit_once('-')?.1.parse().ok()
+}
+
+impl Fault {
+    /// The fault with this name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        FAULTS.iter().find(|fault| fault.name == name)
+    }
+
+    pub(crate) fn touches(&self) -> Touches {
+        match self.kind {
+            Kind::Gateway | Kind::Kafka => Touches::All,
+            Kind::Order => Touches::Own,
+            // Orders are accepted without a repository, without statistics, and by a broker without its ZooKeeper.
+            Kind::Repository | Kind::Statistics | Kind::ZooKeeper => Touches::None,
+        }
+    }
+
+    /// How soon it is back when its cause is over.
+    pub(crate) fn back(&self) -> Duration {
+        match self.kind {
+            Kind::Kafka | Kind::ZooKeeper => BROKER_BACK,
+            _ => SERVICE_BACK,
+        }
+    }
+
+    /// Does it.
+    pub(crate) async fn begin(&self, engine: &Engine, service: &str) -> anyhow::Result<()> {
+        let container = engine.container(service).await?;
+        match self.verb {
+            Verb::Kill => engine.kill(&container.id).await,
+            Verb::Pause => engine.pause(&container.id).await,
+            Verb::Stop => engine.stop(&container.id).await,
+            Verb::Cut => engine.cut(&container).await,
+            Verb::Twin => engine.twin(&container).await,
+        }
+    }
+
+    /// Gives back what it has taken away.
+    pub(crate) async fn heal(&self, engine: &Engine, service: &str) -> anyhow::Result<()> {
+        let container = engine.container(service).await?;
+        match self.verb {
+            Verb::Kill | Verb::Stop => engine.start(&container.id).await,
+            Verb::Pause => engine.unpause(&container.id).await,
+            Verb::Cut => engine.reconnect(Some(&container.id)).await.map(drop),
+            Verb::Twin => engine.remove_twin(service).await,
+        }
+    }
+
+    /// What is done, in a line.
+    pub(crate) fn what(&self) -> String {
+        let (kind, seconds) = (self.kind, self.longest);
+        match self.verb {
+            Verb::Kill => format!("{kind} is killed, and started after {seconds} s"),
+            Verb::Pause => format!("{kind} is frozen for {seconds} s"),
+            Verb::Stop => format!("{kind} is stopped, and started after {seconds} s"),
+            Verb::Cut => format!("{kind} has no network for {seconds} s"),
+            Verb::Twin => format!("a second {kind}, same ordinal, for {seconds} s"),
+        }
+    }
+
+    /// What must hold, in a line.
+    pub(crate) fn must_hold(&self) -> String {
+        let back = self.back().as_secs();
+        match self.touches() {
+            Touches::All => format!("orders again within {back} s"),
+            Touches::Own => format!("other regions never silent; its own takes orders again within {back} s"),
+            Touches::None if self.kind == Kind::ZooKeeper => "no region silent".to_owned(),
+            Touches::None => format!("no region silent; back within {back} s"),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Gateway => "the gateway",
+            Self::Order => "order-N",
+            Self::Repository => "repository-N",
+            Self::Statistics => "statistics",
+            Self::Kafka => "Kafka",
+            Self::ZooKeeper => "ZooKeeper",
+        })
+    }
+}

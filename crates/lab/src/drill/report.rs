@@ -1,0 +1,139 @@
+//! What a drill has shown: recovery for each fault, the longest silence, and which bounds were broken.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::faults::{Fault, Kind, MAX_SILENCE, NO_LAG, ordinal};
+use super::picture::letter;
+use super::timeline::Timeline;
+use super::watch::{Sample, caught_up, ships_again};
+use crate::terminal::{table, thousands};
+
+/// What is known of a fault afterwards. Durations are from the time that its cause was taken away.
+#[derive(Debug)]
+struct Row {
+    cells: Vec<String>,
+    broken: Vec<String>,
+}
+
+/// The result of a drill.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// To be printed.
+    pub(crate) text: String,
+    /// The bounds that were broken, a sentence each.
+    pub(crate) broken: Vec<String>,
+}
+
+/// Judges a drill. `before` is what statistics said before its first order, `samples` what they said since.
+pub(crate) fn report(timeline: &Timeline, before: &Sample, samples: &[Sample]) -> Report {
+    let judge = Judge {
+        timeline,
+        before,
+        samples,
+    };
+    let rows: Vec<Row> = (0..timeline.faults.len()).map(|index| judge.row(index)).collect();
+    let mut broken: Vec<String> = rows.iter().flat_map(|row| row.broken.iter().cloned()).collect();
+    let header = ["", "at s", "fault", "of", "s", "back after", "no lag after"];
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text = table(&header, rows.into_iter().map(|row| row.cells), &[1, 4, 5, 6]);
+        text.push('\n');
+    }
+    if let Some(silence) = timeline.longest_silence() {
+        let found = Duration::from_micros(silence.micros);
+        let at = seconds(silence.since.saturating_sub(timeline.begun));
+        let shown = format!(
+            "region {} had none for {:.2} s, at {at} s",
+            silence.partition,
+            found.as_secs_f64()
+        );
+        let limit = MAX_SILENCE.as_secs();
+        let _ = writeln!(
+            text,
+            " Longest time without an acknowledgement that no fault explains: {shown} (at most {limit} s)."
+        );
+        if found > MAX_SILENCE {
+            broken.push(format!("{shown}: expected at most {limit} s where no fault touches"));
+        }
+    }
+    for (partition, answers) in &timeline.regions {
+        let [good, bad] = [&answers.acknowledged, &answers.failed].map(|times| thousands(times.len() as u64));
+        let _ = writeln!(
+            text,
+            " Region {partition}: {good} orders acknowledged, {bad} refused or unknown."
+        );
+    }
+    Report { text, broken }
+}
+
+struct Judge<'a> {
+    timeline: &'a Timeline,
+    before: &'a Sample,
+    samples: &'a [Sample],
+}
+
+impl Judge<'_> {
+    fn row(&self, index: usize) -> Row {
+        let span = &self.timeline.faults[index];
+        let (begun, subjects) = (seconds(span.begun - self.timeline.begun), span.subjects.join(", "));
+        let length = span
+            .healed
+            .map_or_else(|| "?".to_owned(), |healed| seconds(healed - span.begun));
+        let mut row = Row {
+            cells: vec![
+                letter(index).to_string(),
+                begun.clone(),
+                span.name.clone(),
+                subjects.clone(),
+                length,
+            ],
+            broken: Vec::new(),
+        };
+        let what = format!("{} of {subjects} at {begun} s", span.name);
+        let Some(healed) = self.timeline.healed(index) else {
+            row.broken.push(format!("{what} was not healed"));
+            return row;
+        };
+        let back = self.back(index, healed);
+        let lag = caught_up(self.timeline, self.samples, self.before, back.unwrap_or(healed));
+        let limit = self
+            .timeline
+            .group(index)
+            .filter_map(|span| Fault::named(&span.name))
+            .map(Fault::back)
+            .max();
+        let mut bound = |time: Option<u64>, from: u64, limit: Duration, verb: &str| {
+            let found = time.map(|time| time - from);
+            if found.is_none_or(|found| Duration::from_micros(found) > limit) {
+                let found = found.map_or_else(|| "never".to_owned(), |found| format!("after {} s", seconds(found)));
+                let limit = limit.as_secs();
+                row.broken
+                    .push(format!("{what}: {verb} {found}, expected within {limit} s"));
+            }
+            row.cells
+                .push(found.map_or_else(|| "never".to_owned(), |found| format!("{} s", seconds(found))));
+        };
+        bound(back, healed, limit.unwrap_or(NO_LAG), "back");
+        bound(lag, back.unwrap_or(healed), NO_LAG, "no lag");
+        row
+    }
+
+    /// When what the fault was done to worked again, as seen from outside.
+    fn back(&self, index: usize, healed: u64) -> Option<u64> {
+        let span = &self.timeline.faults[index];
+        match Fault::named(&span.name).map(|fault| fault.kind) {
+            Some(Kind::Repository) => {
+                let partition = span.subjects.first().and_then(|subject| ordinal(subject))?;
+                ships_again(self.samples, partition, healed)
+            }
+            Some(Kind::Statistics) => self.samples.iter().map(|sample| sample.at).find(|at| *at > healed),
+            // Nobody outside notices ZooKeeper: no region is touched.
+            _ => self.timeline.recovered(index),
+        }
+    }
+}
+
+fn seconds(micros: u64) -> String {
+    format!("{:.1}", Duration::from_micros(micros).as_secs_f64())
+}
