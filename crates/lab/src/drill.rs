@@ -2,7 +2,7 @@
 //! everything is given back, and what the mall promises is checked.
 
 mod command;
-mod engine;
+pub(crate) mod engine;
 mod faults;
 mod picture;
 mod repair;

@@ -1,5 +1,7 @@
 //! The container engine, spoken to by its API: the containers of one Compose project, and what can be done to them.
 
+mod usage;
+
 use std::collections::HashMap;
 use std::future::Future;
 
@@ -14,6 +16,8 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveVolumeOptions,
 };
+
+pub(crate) use self::usage::Usage;
 
 const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
