@@ -91,7 +91,7 @@ pub async fn run(
     let _guard = stop.clone().drop_guard();
     let audit = Audit {
         options: options.clone(),
-        stop,
+        stop: stop.clone(),
         counters: Arc::clone(&counters),
     };
     let mut audit = spawn_blocking(move || audit.run());
@@ -99,6 +99,8 @@ pub async fn run(
     loop {
         tokio::select! {
             ended = &mut audit => return ended.context("the audit has failed")?,
+            // What waits for the broker ends by itself, some seconds later.
+            () = stop.cancelled() => bail!("asked to stop"),
             _ = ticks.tick() => progress(counters.progress()),
         }
     }

@@ -36,7 +36,8 @@ pub async fn command(arguments: Arguments, mut options: Options, stop: &Cancella
     // A failed write means that nobody reads it.
     let show = move |Progress { read, records }: Progress| {
         if is_watched && records > 0 {
-            let percent = 100 * read / records;
+            // More may have come meanwhile, and a part may be read twice.
+            let percent = (100 * read / records).min(100);
             let (read, records) = (thousands(read), thousands(records));
             let _ = write!(stderr(), "\r\x1b[K{read} of {records} records read, {percent} %");
         }

@@ -147,15 +147,19 @@ pub(super) struct Fold {
 
 impl Fold {
     /// For the figures of a partition.
-    pub(super) fn of(figures: Option<&Figures>, partition: u16) -> Self {
-        match figures.and_then(|figures| figures.region(partition)) {
-            Some((figures, counted)) => Self {
-                figures,
-                counted,
-                found: Counts::default(),
-                is_wanted: true,
-            },
-            None => Self::default(),
+    pub(super) fn of(figures: Option<&Figures>, partition: u16, findings: &mut Findings) -> Self {
+        let Some(figures) = figures else {
+            return Self::default();
+        };
+        let Some((figures, counted)) = figures.region(partition) else {
+            findings.not_checked(I8, format!("statistics has no figures of partition {partition}"));
+            return Self::default();
+        };
+        Self {
+            figures,
+            counted,
+            found: Counts::default(),
+            is_wanted: true,
         }
     }
 

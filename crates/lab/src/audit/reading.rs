@@ -11,8 +11,8 @@ use kafka::{Committed, ConsumeError, ConsumedRecord, Consumer, Watermarks};
 use tokio_util::sync::CancellationToken;
 
 use super::figures::{Figures, Fold};
-use super::findings::Findings;
-use super::invariant::Invariant::I9;
+use super::findings::{Findings, Place};
+use super::invariant::Invariant::{I6, I9};
 use super::partition::{Bounds, ORDER, PartitionCheck, SHIPMENT, Summary, judge_suspects};
 use super::promises::Promises;
 use super::records::{OrderRecord, ShipmentRecord};
@@ -55,9 +55,10 @@ impl<'a> Topics<'a> {
             |group, topic| Consumer::for_replay(kafka, CLIENT, group, topic).context("could not make a consumer");
         let (orders, shipments) = (consumer(CLIENT, ORDER)?, consumer(CLIENT, SHIPMENT)?);
         let repositories = consumer("repository", ORDER)?;
-        orders.wait_for_broker().with_context(|| {
-            format!(
-                "cannot read the topics: is there a Kafka at {servers}? MALL_KAFKA__BOOTSTRAP_SERVERS says where it is"
+        orders.wait_for_broker().map_err(|error| {
+            anyhow!(
+                "cannot read the topics: {error}: is there a Kafka at {servers}? MALL_KAFKA__BOOTSTRAP_SERVERS says \
+                 where it is"
             )
         })?;
         let mut bounds = Vec::new();
@@ -74,11 +75,13 @@ impl<'a> Topics<'a> {
                 committed,
             });
         }
+        let opened = Instant::now();
+        check_spare_partitions(&orders, replicas, stop, findings)?;
         Ok(Self {
             orders,
             shipments,
             bounds,
-            opened: Instant::now(),
+            opened,
             stop,
             read,
         })
@@ -105,7 +108,7 @@ impl<'a> Topics<'a> {
         promises: Option<&mut Promises>,
         findings: &mut Findings,
     ) -> anyhow::Result<Summary> {
-        let fold = Fold::of(figures, bounds.partition);
+        let fold = Fold::of(figures, bounds.partition, findings);
         // Ends the readers when the check has ended, or one of them has failed.
         let stop = self.stop.child_token();
         let mut summary = thread::scope(|scope| {
@@ -203,6 +206,28 @@ fn watermarks(consumer: &Consumer, topic: &str, partition: i32) -> anyhow::Resul
              many"
         )
     })
+}
+
+/// A topic may have more partitions than the mall has regions: nobody writes to those.
+fn check_spare_partitions(
+    orders: &Consumer,
+    replicas: Replicas,
+    stop: &CancellationToken,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    for number in usize::from(replicas.get())..orders.leaders()?.len() {
+        let partition = u16::try_from(number)?;
+        let Watermarks { low, high } = ended(stop, || watermarks(orders, ORDER, i32::from(partition)))?;
+        if low < high {
+            findings.offence(I6, Place::record(ORDER, partition, low, None), || {
+                format!(
+                    "expected no records, since the mall has {replicas} regions (--replicas): found {}",
+                    high - low
+                )
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What group `repository` has committed. Who may not ask reads the topics all the same.
