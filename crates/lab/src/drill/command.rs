@@ -16,7 +16,7 @@ use super::runner::default_ledger;
 use super::schedule::{Step, random, rolling_restart, single};
 use super::screen::Screen;
 use super::timeline::Timeline;
-use super::{Drill, Options, Outcome, drill, picture, repair};
+use super::{Drill, Options, Outcome, drill, picture, repair, report};
 
 const ROLLING_RESTART: &str = "rolling-restart";
 const ALL: &str = "all";
@@ -64,8 +64,11 @@ enum Action {
     Heal,
     /// Draw the picture of a ledger.
     Show {
-        /// A ledger of a drill, or of a load.
+        /// A ledger of a drill, or of a load; `-`: standard input.
         ledger: PathBuf,
+        /// Print the faults as JSON instead, with the longest silence of each region.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -106,7 +109,8 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     match action {
         Action::List => print(&list()),
-        Action::Show { ledger } => print(&picture::draw(&Timeline::read(&ledger)?)),
+        Action::Show { ledger, json: false } => print(&picture::draw(&Timeline::read(&ledger)?)),
+        Action::Show { ledger, json: true } => print(&(report::json(&Timeline::read(&ledger)?)?)),
         Action::Heal => heal(&project, replicas).await?,
         Action::Run { names, load } => {
             let steps = named(&names, replicas)?;

@@ -1,7 +1,10 @@
 //! What a drill has shown: recovery for each fault, the longest silence, and which bounds were broken.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::faults::{Fault, Kind, MAX_SILENCE, NO_LAG, ordinal};
 use super::picture::letter;
@@ -65,6 +68,39 @@ pub(crate) fn report(timeline: &Timeline, before: &Sample, samples: &[Sample]) -
         );
     }
     Report { text, broken }
+}
+
+/// A fault, as `mall drill show --json` prints it.
+#[derive(Debug, Serialize)]
+struct ShownFault<'a> {
+    name: &'a str,
+    subjects: &'a [String],
+    /// Unix microseconds.
+    begun: u64,
+    healed: Option<u64>,
+    /// The longest time without an acknowledgement of each region meanwhile, in milliseconds.
+    silence_millis: BTreeMap<u16, u64>,
+}
+
+/// The faults of a timeline as JSON.
+///
+/// # Errors
+/// When it is too large for the memory.
+pub(crate) fn json(timeline: &Timeline) -> anyhow::Result<String> {
+    let faults = timeline.faults.iter().enumerate().map(|(index, span)| {
+        let silences = timeline.regions.keys().filter_map(|partition| {
+            let micros = timeline.silence_during(index, *partition)?;
+            Some((*partition, micros / 1000))
+        });
+        ShownFault {
+            name: &span.name,
+            subjects: &span.subjects,
+            begun: span.begun,
+            healed: span.healed,
+            silence_millis: silences.collect(),
+        }
+    });
+    Ok(serde_json::to_string_pretty(&faults.collect::<Vec<_>>())? + "\n")
 }
 
 struct Judge<'a> {

@@ -122,6 +122,17 @@ impl Timeline {
         longest.max_by_key(|silence| silence.micros)
     }
 
+    /// The longest time without an acknowledgement that a region had while a fault was under way or was being recovered
+    /// from, in microseconds.
+    pub(crate) fn silence_during(&self, index: usize, partition: u16) -> Option<u64> {
+        let answers = self.regions.get(&partition)?;
+        let begun = self.faults[index].begun;
+        let healed = self.healed(index).unwrap_or(u64::MAX);
+        let during =
+            silences(answers, self.begun, self.ended).filter(|(since, until)| *since < healed && begun < *until);
+        during.map(|(since, until)| until - since).max()
+    }
+
     /// When a fault touches a region: from its beginning until the region has recovered.
     fn touched(&self, partition: u16) -> impl Iterator<Item = (u64, u64)> {
         let answers = &self.regions[&partition].acknowledged;
@@ -302,6 +313,17 @@ pub(crate) mod tests {
         // If it was done to another, region 1 should not have noticed.
         timeline.faults[0].subjects = vec!["order-0".to_owned()];
         assert_eq!(timeline.longest_silence(), silence(1, 5, 5 * SECOND + SECOND / 4));
+    }
+
+    #[test]
+    fn a_fault_has_its_silence_in_each_region() {
+        let timeline = example();
+        let silences = [0, 1, 2, 3].map(|partition| timeline.silence_during(0, partition));
+        let quarter = SECOND / 4;
+        assert_eq!(
+            silences,
+            [Some(quarter), Some(5 * SECOND + quarter), Some(quarter), None]
+        );
     }
 
     #[test]
