@@ -80,6 +80,13 @@ pause name:
 resume name:
     @.just/container.sh resume {{ quote(name) }}
 
+# Break it under load, does it hold? just drill kill-order
+[group('try')]
+[no-exit-message]
+drill name='list' *options:
+    @mkdir -p .lab
+    @docker compose run --rm lab drill {{ if name =~ '^(list|random|heal|show|run)$' { name } else { 'run ' + quote(name) } }} {{ options }}
+
 # Run one replica on this machine: just attach order-1
 [group('code')]
 [no-exit-message]

@@ -2,8 +2,10 @@
 //! everything is given back, and what the mall promises is checked.
 
 mod command;
+mod disk;
 pub(crate) mod engine;
 mod faults;
+mod network;
 mod picture;
 mod repair;
 mod report;

@@ -13,12 +13,13 @@ use crate::{ServiceUrl, Settings};
 use super::engine::Engine;
 use super::faults::{FAULTS, Fault};
 use super::runner::default_ledger;
-use super::schedule::{Step, random, rolling_restart, single};
+use super::schedule::{Step, full_disk, random, rolling_restart, single};
 use super::screen::Screen;
 use super::timeline::Timeline;
 use super::{Drill, Options, Outcome, drill, picture, repair, report};
 
 const ROLLING_RESTART: &str = "rolling-restart";
+const FULL_DISK: &str = "full-disk";
 const ALL: &str = "all";
 
 /// What `mall drill` is told.
@@ -157,8 +158,10 @@ fn print(text: &str) {
 }
 
 fn list() -> String {
+    let full_disk = Fault::named(FULL_DISK);
     let rows = FAULTS
         .iter()
+        .chain(full_disk)
         .map(|fault| vec![fault.name.to_owned(), fault.what(), fault.must_hold()]);
     let rolling = [
         ROLLING_RESTART,
@@ -181,8 +184,10 @@ fn named(names: &[String], replicas: Replicas) -> anyhow::Result<Vec<Step>> {
         match name.as_str() {
             ALL => {
                 steps.extend(FAULTS.iter().flat_map(|fault| single(fault, replicas)));
+                steps.extend(full_disk(replicas));
                 steps.extend(rolling_restart(replicas));
             }
+            FULL_DISK => steps.extend(full_disk(replicas)),
             ROLLING_RESTART => steps.extend(rolling_restart(replicas)),
             name => match Fault::named(name) {
                 Some(fault) => steps.extend(single(fault, replicas)),
@@ -197,7 +202,7 @@ fn all_names() -> Vec<&'static str> {
     FAULTS
         .iter()
         .map(|fault| fault.name)
-        .chain([ROLLING_RESTART, ALL])
+        .chain([FULL_DISK, ROLLING_RESTART, ALL])
         .collect()
 }
 

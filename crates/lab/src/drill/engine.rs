@@ -10,11 +10,10 @@ use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum,
-    NetworkConnectRequest, NetworkDisconnectRequest, NetworkingConfig, Volume, VolumeCreateRequest,
+    NetworkingConfig,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 
 pub(crate) use self::usage::Usage;
@@ -24,10 +23,6 @@ const SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// Whose project a container or a volume is that a drill has made.
 const MADE_FOR: &str = "mall.drill.project";
-/// Which container was cut off from its networks.
-const CUT: &str = "mall.drill.container";
-/// What its networks were, as JSON.
-const NETWORKS: &str = "mall.drill.networks";
 /// A call of the engine takes at most so many seconds: stopping Kafka may take 60.
 const CALL_SECONDS: u64 = 90;
 
@@ -79,6 +74,11 @@ impl Engine {
         })
     }
 
+    /// The client of the engine's API.
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
     /// The project that it is about.
     pub(crate) fn project(&self) -> &str {
         &self.project
@@ -86,9 +86,25 @@ impl Engine {
 
     /// The containers that Compose has made, without those of `docker compose run`.
     pub(crate) async fn containers(&self) -> anyhow::Result<Vec<Container>> {
-        let labels = [format!("{PROJECT}={}", self.project), format!("{ONE_OFF}=False")];
+        self.composed(&[]).await
+    }
+
+    /// The container of a service.
+    pub(crate) async fn container(&self, service: &str) -> anyhow::Result<Container> {
+        let found = self.composed(&[format!("{SERVICE}={service}")]).await?;
+        let missing = || {
+            format!(
+                "project {} has no container of {service}; `just up` makes it",
+                self.project
+            )
+        };
+        found.into_iter().next().with_context(missing)
+    }
+
+    async fn composed(&self, labels: &[String]) -> anyhow::Result<Vec<Container>> {
+        let own = [format!("{PROJECT}={}", self.project), format!("{ONE_OFF}=False")];
         let mut containers = Vec::new();
-        for id in self.find(labels.to_vec()).await? {
+        for id in self.find([&own, labels].concat()).await? {
             // One that has gone meanwhile is no longer there.
             let Some(found) = unless_gone(self.docker.inspect_container(&id, None).await)? else {
                 continue;
@@ -117,18 +133,6 @@ impl Engine {
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
-    /// The container of a service.
-    pub(crate) async fn container(&self, service: &str) -> anyhow::Result<Container> {
-        let containers = self.containers().await?;
-        let mut found = containers.into_iter().filter(|container| container.service == service);
-        found.next().with_context(|| {
-            format!(
-                "project {} has no container of {service}; `just up` makes it",
-                self.project
-            )
-        })
-    }
-
     /// Kills it, as a crash would. The engine does not start it again: it takes this for somebody's wish.
     pub(crate) async fn kill(&self, id: &str) -> anyhow::Result<()> {
         called("kill", id, self.docker.kill_container(id, None)).await
@@ -152,112 +156,37 @@ impl Engine {
         called("unpause", id, self.docker.unpause_container(id)).await
     }
 
-    /// Takes it from its networks. How it was connected is first kept in the labels of a volume, where another process
-    /// finds it if this one is killed: the engine itself forgets the aliases.
-    pub(crate) async fn cut(&self, container: &Container) -> anyhow::Result<()> {
-        let inspected = self.docker.inspect_container(&container.id, None).await?;
-        let networks = networks(&inspected).cloned().unwrap_or_default();
-        let kept: HashMap<_, _> = networks
-            .iter()
-            .map(|(name, found)| (name, as_asked_for(found)))
-            .collect();
-        let labels = [
-            (MADE_FOR, self.project.clone()),
-            (CUT, container.id.clone()),
-            (NETWORKS, serde_json::to_string(&kept).context("networks as JSON")?),
-        ];
-        let request = VolumeCreateRequest {
-            name: Some(format!("{}_drill_{}", self.project, container.service)),
-            labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into()),
-            ..VolumeCreateRequest::default()
-        };
-        called(
-            "note the networks of",
-            &container.id,
-            self.docker.create_volume(request),
-        )
-        .await?;
-        for name in networks.keys() {
-            let request = NetworkDisconnectRequest {
-                container: container.id.clone(),
-                force: Some(true),
-            };
-            called(
-                "disconnect",
-                &container.id,
-                self.docker.disconnect_network(name, request),
-            )
-            .await?;
-        }
-        Ok(())
-    }
-
-    /// Gives every container that was cut off its networks back, with all of its names. Returns which they were.
-    pub(crate) async fn reconnect(&self, only: Option<&str>) -> anyhow::Result<Vec<String>> {
-        let mut reconnected = Vec::new();
-        for volume in self.cuts().await? {
-            let Some(id) = volume.labels.get(CUT) else { continue };
-            if only.is_some_and(|only| only != id) {
-                continue;
-            }
-            let kept = volume.labels.get(NETWORKS).map_or("{}", String::as_str);
-            let kept: HashMap<String, EndpointSettings> =
-                serde_json::from_str(kept).with_context(|| format!("the labels of volume {}", volume.name))?;
-            // A container that has gone needs no network.
-            if let Some(container) = unless_gone(self.docker.inspect_container(id, None).await)? {
-                self.connect_to(&container, id, kept).await?;
-                reconnected.push(id.clone());
-            }
-            called(
-                "forget",
-                &volume.name,
-                self.docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>),
-            )
-            .await?;
-        }
-        Ok(reconnected)
-    }
-
-    async fn connect_to(
-        &self,
-        container: &ContainerInspectResponse,
-        id: &str,
-        kept: HashMap<String, EndpointSettings>,
-    ) -> anyhow::Result<()> {
-        for (name, endpoint) in kept {
-            if networks(container).is_some_and(|networks| networks.contains_key(&name)) {
-                continue;
-            }
-            let request = NetworkConnectRequest {
-                container: id.to_owned(),
-                endpoint_config: Some(endpoint),
-            };
-            called("connect", id, self.docker.connect_network(&name, request)).await?;
-        }
-        Ok(())
-    }
-
     /// Starts a second container like this one, under the same host name and in the same networks, under the same names.
     pub(crate) async fn twin(&self, container: &Container) -> anyhow::Result<()> {
         let original = self.docker.inspect_container(&container.id, None).await?;
         let name = self.name_of_twin(&container.service);
-        // `docker compose down --remove-orphans` takes it for one of its project whose service has gone.
-        let labels = [
+        let body = twin_of(original, self.labels(&[]));
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        called("create", &name, self.docker.create_container(Some(options), body)).await?;
+        self.start(&name).await
+    }
+
+    /// The labels of what a drill makes. `docker compose down --remove-orphans` takes a container with them for one of
+    /// its project whose service has gone.
+    pub(crate) fn labels(&self, further: &[(&str, &str)]) -> HashMap<String, String> {
+        let own = [
             (PROJECT, self.project.as_str()),
-            (SERVICE, "drill-twin"),
+            (SERVICE, "drill"),
             (ONE_OFF, "False"),
             (MADE_FOR, self.project.as_str()),
         ];
-        let body = twin_of(
-            original,
-            labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        );
-        let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        called("create", &name, self.docker.create_container(Some(options), body)).await?;
-        called("start", &name, self.docker.start_container(&name, None)).await
+        let labels = own.iter().chain(further);
+        labels
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
-    fn name_of_twin(&self, service: &str) -> String {
+    /// What finds them.
+    pub(crate) fn made_label(&self) -> String {
+        format!("{MADE_FOR}={}", self.project)
+    }
+
+    pub(crate) fn name_of_twin(&self, service: &str) -> String {
         format!("{}-drill-{service}", self.project)
     }
 
@@ -266,29 +195,18 @@ impl Engine {
         self.remove(&self.name_of_twin(service)).await
     }
 
-    async fn remove(&self, id: &str) -> anyhow::Result<()> {
+    pub(crate) async fn remove(&self, id: &str) -> anyhow::Result<()> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         unless_gone(self.docker.remove_container(id, Some(options)).await).map(drop)
     }
 
     /// Whether there is something that a drill has made.
     pub(crate) async fn has_made(&self) -> anyhow::Result<bool> {
-        Ok(!self.made().await?.is_empty() || !self.cuts().await?.is_empty())
+        Ok(!self.made().await?.is_empty() || !self.made_volumes().await?.is_empty())
     }
 
     async fn made(&self) -> anyhow::Result<Vec<String>> {
-        self.find(vec![format!("{MADE_FOR}={}", self.project)]).await
-    }
-
-    /// The volumes in whose labels networks are kept.
-    async fn cuts(&self) -> anyhow::Result<Vec<Volume>> {
-        let filters = HashMap::from([("label", vec![format!("{MADE_FOR}={}", self.project)])]);
-        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
-        let found = self.docker.list_volumes(Some(options)).await;
-        Ok(found
-            .context("the volumes could not be listed")?
-            .volumes
-            .unwrap_or_default())
+        self.find(vec![self.made_label()]).await
     }
 
     /// Removes the containers that a drill has made. Returns how many there were.
@@ -302,7 +220,11 @@ impl Engine {
 }
 
 /// Calls the engine; an error says what was called, and of which container.
-async fn called<T>(verb: &str, of: &str, call: impl Future<Output = Result<T, Error>>) -> anyhow::Result<()> {
+pub(super) async fn called<T>(
+    verb: &str,
+    of: &str,
+    call: impl Future<Output = Result<T, Error>>,
+) -> anyhow::Result<()> {
     let short = if of.len() == 64 { &of[..12] } else { of };
     let called = call
         .await
@@ -311,7 +233,7 @@ async fn called<T>(verb: &str, of: &str, call: impl Future<Output = Result<T, Er
 }
 
 /// Nothing, where the engine says that there is none.
-fn unless_gone<T>(found: Result<T, Error>) -> anyhow::Result<Option<T>> {
+pub(super) fn unless_gone<T>(found: Result<T, Error>) -> anyhow::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
@@ -323,7 +245,7 @@ fn labels_of(container: &ContainerInspectResponse) -> Option<&HashMap<String, St
     container.config.as_ref()?.labels.as_ref()
 }
 
-fn networks(container: &ContainerInspectResponse) -> Option<&HashMap<String, EndpointSettings>> {
+pub(super) fn networks(container: &ContainerInspectResponse) -> Option<&HashMap<String, EndpointSettings>> {
     container.network_settings.as_ref()?.networks.as_ref()
 }
 
@@ -344,7 +266,7 @@ fn state(container: &ContainerInspectResponse) -> State {
 }
 
 /// What a client asks for of what the engine has made of it.
-fn as_asked_for(found: &EndpointSettings) -> EndpointSettings {
+pub(super) fn as_asked_for(found: &EndpointSettings) -> EndpointSettings {
     EndpointSettings {
         aliases: found.aliases.clone(),
         links: found.links.clone(),
@@ -353,7 +275,7 @@ fn as_asked_for(found: &EndpointSettings) -> EndpointSettings {
     }
 }
 
-fn twin_of(original: ContainerInspectResponse, labels: HashMap<String, String>) -> ContainerCreateBody {
+pub(super) fn twin_of(original: ContainerInspectResponse, labels: HashMap<String, String>) -> ContainerCreateBody {
     let own_name = original.name.unwrap_or_default();
     let networks = original.network_settings.and_then(|settings| settings.networks);
     let endpoints = networks.unwrap_or_default().into_iter().map(|(name, found)| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::Replicas;
 
-use super::engine::Engine;
+use super::engine::{Container, Engine};
 
 /// A service is back so soon after its container was started.
 const SERVICE_BACK: Duration = Duration::from_secs(3);
@@ -13,6 +13,8 @@ const SERVICE_BACK: Duration = Duration::from_secs(3);
 const BROKER_BACK: Duration = Duration::from_secs(30);
 /// After a service is back, everything that waited is shipped and counted within this, at 500 orders a second.
 pub(crate) const NO_LAG: Duration = Duration::from_secs(10);
+/// What waited meanwhile comes all at once: a region counts as touched for this long after it has recovered.
+pub(crate) const SETTLING: Duration = Duration::from_secs(3);
 /// A region that no fault touches has an acknowledgement at least this often.
 pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(1);
 
@@ -29,6 +31,12 @@ pub(crate) enum Verb {
     Cut,
     /// A second one with the same ordinal runs beside it, and is removed.
     Twin,
+    /// Kafka is moved to a small disk.
+    Shrink,
+    /// That disk is filled, and room is made again.
+    Fill,
+    /// Kafka is moved back.
+    MoveBack,
 }
 
 /// What a container is.
@@ -106,6 +114,13 @@ pub(crate) const FAULTS: [Fault; 27] = [
     fault("cut-zookeeper", Verb::Cut, Kind::ZooKeeper, 2, 10),
 ];
 
+/// The parts of the drill with a full disk, in this order; none makes sense alone.
+pub(crate) const FULL_DISK: [Fault; 3] = [
+    fault("move-kafka-to-small-disk", Verb::Shrink, Kind::Kafka, 0, 0),
+    fault("full-disk", Verb::Fill, Kind::Kafka, 15, 15),
+    fault("move-kafka-back", Verb::MoveBack, Kind::Kafka, 0, 0),
+];
+
 impl Kind {
     /// The services of this kind, as Compose names them.
     pub(crate) fn services(self, replicas: Replicas) -> Vec<String> {
@@ -142,7 +157,7 @@ pub(crate) fn ordinal(service: &str) -> Option<u16> {
 impl Fault {
     /// The fault with this name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        FAULTS.iter().find(|fault| fault.name == name)
+        FAULTS.iter().chain(&FULL_DISK).find(|fault| fault.name == name)
     }
 
     pub(crate) fn touches(&self) -> Touches {
@@ -163,25 +178,28 @@ impl Fault {
     }
 
     /// Does it.
-    pub(crate) async fn begin(&self, engine: &Engine, service: &str) -> anyhow::Result<()> {
-        let container = engine.container(service).await?;
+    pub(crate) async fn begin(&self, engine: &Engine, container: &Container) -> anyhow::Result<()> {
         match self.verb {
             Verb::Kill => engine.kill(&container.id).await,
             Verb::Pause => engine.pause(&container.id).await,
             Verb::Stop => engine.stop(&container.id).await,
-            Verb::Cut => engine.cut(&container).await,
-            Verb::Twin => engine.twin(&container).await,
+            Verb::Cut => engine.cut(container).await,
+            Verb::Twin => engine.twin(container).await,
+            Verb::Shrink => engine.shrink().await,
+            Verb::Fill => engine.fill().await,
+            Verb::MoveBack => engine.move_back().await.map(drop),
         }
     }
 
     /// Gives back what it has taken away.
-    pub(crate) async fn heal(&self, engine: &Engine, service: &str) -> anyhow::Result<()> {
-        let container = engine.container(service).await?;
+    pub(crate) async fn heal(&self, engine: &Engine, container: &Container) -> anyhow::Result<()> {
         match self.verb {
-            Verb::Kill | Verb::Stop => engine.start(&container.id).await,
+            Verb::Kill | Verb::Stop | Verb::MoveBack => engine.start(&container.id).await,
             Verb::Pause => engine.unpause(&container.id).await,
             Verb::Cut => engine.reconnect(Some(&container.id)).await.map(drop),
-            Verb::Twin => engine.remove_twin(service).await,
+            Verb::Twin => engine.remove_twin(&container.service).await,
+            Verb::Shrink => engine.start_on_small_disk().await,
+            Verb::Fill => engine.make_room().await,
         }
     }
 
@@ -194,6 +212,9 @@ impl Fault {
             Verb::Stop => format!("{kind} is stopped, and started after {seconds} s"),
             Verb::Cut => format!("{kind} has no network for {seconds} s"),
             Verb::Twin => format!("a second {kind}, same ordinal, for {seconds} s"),
+            Verb::Shrink => format!("{kind} is moved to a small disk"),
+            Verb::Fill => format!("{kind} is moved to a small disk; that is full for {seconds} s"),
+            Verb::MoveBack => format!("{kind} is moved back"),
         }
     }
 

@@ -94,7 +94,9 @@ fn render(timeline: &Timeline, columns: usize, is_coloured: bool) -> String {
     };
     let _ = writeln!(
         text,
-        " A column is a {unit}: █ orders acknowledged  ▓ some not  ░ none, but answers (503, 504)  · silence"
+        " A column is a {unit}: █ orders acknowledged  ▓ some, others not
+ \
+         ░ none, but answered (503, 504)  · silence"
     );
     text
 }
@@ -130,8 +132,8 @@ fn lanes(faults: &[Span], starts: &[u64], step: u64) -> Vec<String> {
         if columns.is_empty() {
             continue;
         }
-        let is_free = |lane: &&mut Vec<char>| columns.iter().all(|column| lane[*column] == ' ');
-        let lane = match lanes.iter_mut().position(|mut lane| is_free(&&mut lane)) {
+        let is_free = |lane: &Vec<char>| columns.iter().all(|column| lane[*column] == ' ');
+        let lane = match lanes.iter().position(is_free) {
             Some(free) => &mut lanes[free],
             None => {
                 lanes.push(vec![' '; starts.len()]);
@@ -168,13 +170,38 @@ mod tests {
     #[test]
     fn a_picture_fits_into_80_columns() {
         let text = render(&example(), 80, false);
-        assert_eq!(text, "");
+        let expected = concat!(
+            " seconds  0         10        20\n",
+            " faults        a────\n",
+            " region 0 ██████████████████████████████\n",
+            " region 1 █████░░░░░████████████████████\n",
+            " region 2 ████████████████████··████████\n",
+            "\n",
+            " A column is a second: █ orders acknowledged  ▓ some, others not\n",
+            " ░ none, but answered (503, 504)  · silence\n",
+        );
+        assert_eq!(text, expected);
     }
 
     #[test]
     fn what_does_not_fit_goes_on_below() {
         let text = render(&example(), 31, false);
-        assert_eq!(text, "");
+        let expected = concat!(
+            " seconds  0         10\n",
+            " faults        a────\n",
+            " region 0 ████████████████████\n",
+            " region 1 █████░░░░░██████████\n",
+            " region 2 ████████████████████\n",
+            "\n",
+            " seconds  20\n",
+            " region 0 ██████████\n",
+            " region 1 ██████████\n",
+            " region 2 ··████████\n",
+            "\n",
+            " A column is a second: █ orders acknowledged  ▓ some, others not\n",
+            " ░ none, but answered (503, 504)  · silence\n",
+        );
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn describe(container: &Container) -> Option<String> {
         State::Well => Some(format!("{service} has no network")),
         State::Running(health) => Some(format!("{service} is {health}")),
         State::Paused => Some(format!("{service} is paused")),
-        State::Down(status) => Some(format!("{service} is {status}")),
+        State::Down(status) => Some(format!("{service} does not run ({status})")),
     }
 }
 
@@ -55,6 +55,9 @@ fn describe(container: &Container) -> Option<String> {
 /// When the engine cannot do it.
 pub(crate) async fn heal(engine: &Engine, replicas: Replicas) -> anyhow::Result<Vec<String>> {
     let mut done = Vec::new();
+    if engine.move_back().await? {
+        done.push("the data of Kafka is where it was".to_owned());
+    }
     let removed = engine.remove_made().await?;
     if removed > 0 {
         done.push(format!("removed {removed} that a drill had made"));

@@ -105,15 +105,17 @@ impl Runner<'_> {
     }
 
     async fn act(&self, Act { fault, subject, length }: &Act) -> anyhow::Result<()> {
+        // Looked up before: what the ledger says has begun should begin at once.
+        let container = self.engine.container(subject).await?;
         self.screen.event(&format!(
             "{} of {subject}, for {:.1} s",
             fault.name,
             length.as_secs_f64()
         ));
         self.note(fault.name, subject, Phase::Begun)?;
-        fault.begin(self.engine, subject).await?;
+        fault.begin(self.engine, &container).await?;
         self.wait(*length).await;
-        fault.heal(self.engine, subject).await?;
+        fault.heal(self.engine, &container).await?;
         self.note(fault.name, subject, Phase::Healed)?;
         self.screen.event(&format!("{} of {subject} is over", fault.name));
         Ok(())

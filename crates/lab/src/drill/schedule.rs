@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::Replicas;
 
-use super::faults::{FAULTS, Fault, Kind, Verb, services};
+use super::faults::{FAULTS, FULL_DISK, Fault, Kind, Verb, services};
 
 /// One fault, done to one container.
 #[derive(Clone, Debug)]
@@ -36,6 +36,11 @@ pub(crate) fn single(fault: &'static Fault, replicas: Replicas) -> Vec<Step> {
             length: Duration::from_secs(fault.longest),
         }],
     }]
+}
+
+/// Kafka on a disk that is full.
+pub(crate) fn full_disk(replicas: Replicas) -> Vec<Step> {
+    FULL_DISK.iter().flat_map(|fault| single(fault, replicas)).collect()
 }
 
 /// Every container is stopped and started, one after the other, as an update would do.
@@ -136,7 +141,13 @@ mod tests {
 
     #[test]
     fn a_seed_always_gives_the_same_schedule() {
-        assert_eq!(shown(7, 4), [""]);
+        let expected = [
+            "4987: pause-order order-0 6665",
+            "2298: kill-repository repository-2 4664 and twin-repository repository-0 6638",
+            "1827: pause-zookeeper zookeeper 6552",
+            "2313: kill-repository repository-0 2137",
+        ];
+        assert_eq!(shown(7, 4), expected);
         assert_ne!(shown(8, 4), shown(7, 4));
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::ledger::{self, Answer, Line, Phase};
 
-use super::faults::{Fault, Touches, ordinal};
+use super::faults::{Fault, SETTLING, Touches, ordinal};
 
 /// What happened when. All times are Unix microseconds.
 #[derive(Clone, Debug, Default)]
@@ -133,7 +133,7 @@ impl Timeline {
         during.map(|(since, until)| until - since).max()
     }
 
-    /// When a fault touches a region: from its beginning until the region has recovered.
+    /// When a fault touches a region: from its beginning until the region has recovered, and a little longer.
     fn touched(&self, partition: u16) -> impl Iterator<Item = (u64, u64)> {
         let answers = &self.regions[&partition].acknowledged;
         let spans = self.faults.iter().enumerate();
@@ -141,7 +141,8 @@ impl Timeline {
             .filter(move |(_, span)| span.touches(partition))
             .map(move |(index, span)| {
                 let recovered = self.healed(index).and_then(|healed| first_after(answers, healed));
-                (span.begun, recovered.unwrap_or(u64::MAX))
+                let settled = recovered.map(|recovered| recovered + SETTLING.as_micros() as u64);
+                (span.begun, settled.unwrap_or(u64::MAX))
             })
     }
 
