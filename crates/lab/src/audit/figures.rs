@@ -1,5 +1,8 @@
 //! The figures of statistics, and the same counted from the log.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 use std::time::Duration;
 
@@ -98,13 +101,7 @@ impl Figures {
             sum.duplicates += region.duplicates;
             sum.rejected += region.rejected;
         }
-        compare(
-            sum,
-            self.total,
-            findings,
-            Place::default(),
-            "in total, as in the regions",
-        );
+        compare(sum, self.total, findings, Place::default(), "as in the regions");
         for (partition, (now, before)) in (0..).zip(self.regions.iter().zip(&earlier.regions)) {
             for ((name, now), (_, before)) in now.named().into_iter().zip(before.named()) {
                 if now < before {

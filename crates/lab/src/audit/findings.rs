@@ -47,9 +47,12 @@ impl Place {
     }
 }
 
-/// `order[1] offset 17, order 1468136426238382080`.
+/// `order[1] offset 17, order 1468136426238382080`; `in total` when it is about all there is.
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::default() {
+            return formatter.write_str("in total");
+        }
         let mut separator = "";
         if let Some(topic) = self.topic {
             formatter.write_str(topic)?;

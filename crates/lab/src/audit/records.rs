@@ -73,3 +73,23 @@ impl ShipmentRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_known_by_its_number_unless_it_has_leading_zeros() {
+        for (user, expected) in [
+            ("42", 42),
+            ("042", 0),
+            ("0", 0),
+            ("9999999999999999999", 9_999_999_999_999_999_999),
+        ] {
+            let value = format!(r#"{{"money":1,"order_id":"1","time":1,"user_id":"{user}"}}"#);
+            let order = OrderRecord::new(0, value.as_bytes()).order.expect("an order");
+            assert_eq!(order.user, expected, "{user}");
+        }
+        assert_eq!(OrderRecord::new(0, b"{").order, None);
+    }
+}
