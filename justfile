@@ -80,12 +80,29 @@ pause name:
 resume name:
     @.just/container.sh resume {{ quote(name) }}
 
-# Break it under load, does it hold? just drill kill-order
-[group('try')]
+# Break it under load: just drill kill-order
+[group('prove')]
 [no-exit-message]
 drill name='list' *options:
-    @mkdir -p .lab
-    @docker compose run --rm lab drill {{ if name =~ '^(list|random|heal|show|run)$' { name } else { 'run ' + quote(name) } }} {{ options }}
+    @.just/lab.sh drill {{ quote(name) }} {{ options }}
+
+# Order at a steady rate: just load --rate 1000
+[group('prove')]
+[no-exit-message]
+load *options:
+    @.just/lab.sh load {{ options }}
+
+# Has it kept its promises? Reads every record
+[group('prove')]
+[no-exit-message]
+audit *options:
+    @.just/lab.sh audit {{ options }}
+
+# What it costs beside a bare producer
+[group('prove')]
+[no-exit-message]
+bench *options:
+    @.just/lab.sh bench {{ options }}
 
 # Run one replica on this machine: just attach order-1
 [group('code')]

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# lab.sh TOOL [ARGUMENT...]: runs a tool of the lab in a container beside the mall. Ledgers stay in the directory .lab.
+set -euo pipefail
+# shellcheck source=.just/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+need_docker
+need_own_project
+[[ -n $(containers) || "$*" == 'drill list' ]] || fail "The mall is not open." "just up"
+mkdir -p .lab
+# `just drill kill-order` is `mall drill run kill-order`.
+if [[ $1 == drill ]]; then
+  case ${2-} in
+    list | random | heal | show | run | -*) ;;
+    *) set -- drill run "${@:2}" ;;
+  esac
+fi
+terminal=()
+[[ -t 0 && -t 1 ]] || terminal=(-T)
+exec docker compose run --rm ${terminal[@]+"${terminal[@]}"} lab "$@"
