@@ -1,6 +1,8 @@
 //! One connection to a service that takes orders, and what is certain after each request. It shares no code with the
 //! mall's own client: what is proved is not to be part of the proof.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use domain::OrderId;
@@ -11,6 +13,8 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::ServiceUrl;
@@ -22,6 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers have some 200 bytes.
 const MAX_ANSWER_BYTES: usize = 1 << 16;
+/// Names that are looked up at the same time.
+const MAX_LOOKUPS: usize = 16;
 /// A request that meets the closing of its connection goes over a new one. Twice is no coincidence.
 const CONNECTIONS_PER_ATTEMPT: usize = 3;
 
@@ -98,9 +104,26 @@ fn unknown(status: Option<StatusCode>) -> Answer {
     }
 }
 
+/// Looks up where a service is. The system's resolver takes a thread for each question, and may keep it long after nobody
+/// waits any more: a thousand connections at once would be a thousand threads.
+async fn look_up(authority: &str) -> Option<Vec<SocketAddr>> {
+    static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LOOKUPS)));
+    if let Ok(address) = authority.parse() {
+        return Some(vec![address]);
+    }
+    let permit = Arc::clone(&LOOKUPS).acquire_owned().await.ok()?;
+    let authority = authority.to_owned();
+    let look_up = move || {
+        let found = authority.to_socket_addrs().ok().map(Iterator::collect);
+        drop(permit);
+        found
+    };
+    spawn_blocking(look_up).await.ok().flatten()
+}
+
 async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
     let connecting = async {
-        let stream = TcpStream::connect(authority).await.ok()?;
+        let stream = TcpStream::connect(&*look_up(authority).await?).await.ok()?;
         stream.set_nodelay(true).ok()?;
         let (requests, driver) = handshake(TokioIo::new(stream)).await.ok()?;
         // It ends with the connection, and an error is told to the request that is under way.
