@@ -27,6 +27,9 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// Each measurement is made so often, in turn with the others, so that what changes in the machine meets all of them.
 const ROUNDS: usize = 2;
 
+/// This process, among the services.
+const CLIENT: &str = "client";
+
 /// What `mall bench` is told.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -200,11 +203,13 @@ impl Bench {
 
     /// What each kind of service has used so far.
     async fn usage(&self) -> BTreeMap<String, Usage> {
-        match &self.engine {
+        let mut usage = match &self.engine {
             // A figure that is missing shows as an empty cell.
             Some(engine) => engine.usage().await.unwrap_or_default(),
             None => BTreeMap::new(),
-        }
+        };
+        usage.extend(own_usage().map(|own| (CLIENT.to_owned(), own)));
+        usage
     }
 
     async fn memory(&self) -> BTreeMap<String, f64> {
@@ -213,6 +218,19 @@ impl Bench {
             .map(|(name, usage)| (name, usage.memory_bytes as f64 / f64::from(1 << 20)))
             .collect()
     }
+}
+
+/// What this process has used, where the kernel tells it as Linux does: proc_pid_stat(5), fields 14 and 15 in ticks of
+/// 10 ms and field 24 in pages of 4 KiB.
+fn own_usage() -> Option<Usage> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is a name in brackets, which may hold spaces.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    Some(Usage {
+        cpu: Duration::from_millis((field(14)? + field(15)?) * 10),
+        memory_bytes: field(24)? * 4096,
+    })
 }
 
 /// The processor time between two looks, in microseconds.

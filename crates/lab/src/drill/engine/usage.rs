@@ -9,7 +9,7 @@ use bollard::query_parameters::StatsOptionsBuilder;
 use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
 
-use super::{Container, Engine};
+use super::{Container, Engine, State};
 
 /// What a service uses, all of its replicas together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,9 +21,10 @@ pub(crate) struct Usage {
 }
 
 impl Engine {
-    /// What each kind of service uses: `order` is all order services.
+    /// What each kind of service uses that runs: `order` is all order services.
     pub(crate) async fn usage(&self) -> anyhow::Result<BTreeMap<String, Usage>> {
-        let containers = self.containers().await?;
+        let mut containers = self.containers().await?;
+        containers.retain(|container| !matches!(container.state, State::Down(_)));
         let all = try_join_all(containers.iter().map(|container| self.usage_of(container))).await?;
         let mut services = BTreeMap::<String, Usage>::new();
         for (container, found) in containers.iter().zip(all) {
