@@ -225,7 +225,7 @@ impl Audit {
                     findings.offence(I8, Place::partition("order", partition), || {
                         format!(
                             "statistics has not counted up to offset {order} of topic order and {shipment} of topic \
-                             shipment within 10 s"
+                             shipment within 10 s: is it the statistics of this mall (--statistics URL)?"
                         )
                     });
                     return Ok(());

@@ -193,7 +193,10 @@ impl Fold {
             if counted.end > read.end {
                 findings.offence(I8, Place::partition(topic, partition), || {
                     let (counted, end) = (counted.end, read.end);
-                    format!("statistics has counted up to offset {counted}, expected at most {end}, where the log ends")
+                    format!(
+                        "statistics has counted up to offset {counted}, expected at most {end}, where the log ends: is it \
+                         the statistics of this mall (--statistics URL)?"
+                    )
                 });
                 return;
             }

@@ -91,7 +91,7 @@ fn statistics_cannot_count_more_than_there_is() {
     let finding = check(&figures(0, 5, |json| json["offsets"]["shipment"][0] = 4.into()), 0);
     assert_eq!(finding.offences, 1, "{finding:?}");
     let expected = "shipment[0]: statistics has counted up to offset 4, expected at most 3, where the log ends";
-    assert_eq!(finding.offenders[0].to_string(), expected);
+    assert!(finding.offenders[0].to_string().starts_with(expected), "{finding:?}");
 }
 
 #[test]
