@@ -13,6 +13,7 @@ mod runner;
 mod schedule;
 mod screen;
 mod timeline;
+mod twin;
 mod watch;
 
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ struct Options {
     /// Orders a second, all regions together.
     rate: f64,
     ledger: PathBuf,
+    /// Whether the ledger stays also when everything held.
+    keep_ledger: bool,
 }
 
 /// What is to be done.
@@ -96,6 +99,7 @@ where
         replicas: options.replicas,
         ledger: &ledger,
         watch: &watch,
+        before: &before,
         screen: &screen,
         board: Board::new(&options.replicas.partitions().collect::<Vec<_>>()),
         rate: options.rate,
@@ -108,7 +112,7 @@ where
     healed?.iter().for_each(|done| screen.event(done));
     ran?;
     screen.event("load is over; waiting until every container is healthy and every order shipped");
-    repair::wait_until_whole(&engine, options.replicas).await?;
+    repair::wait_until_whole(&engine, options.replicas, &screen).await?;
     let acknowledged = runner
         .board
         .regions()

@@ -108,46 +108,40 @@ pub async fn run(
     replicas: Replicas,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
+    let options = |load: Load| Options {
+        project: project.clone(),
+        kafka: kafka.clone(),
+        gateway: load.gateway.unwrap_or_else(|| settings.gateway_url.clone()),
+        statistics: load.statistics.unwrap_or_else(|| settings.statistics_url.clone()),
+        replicas,
+        rate: load.rate,
+        keep_ledger: load.ledger.is_some(),
+        ledger: load.ledger.unwrap_or_else(default_ledger),
+    };
     match action {
         Action::List => print(&list()),
         Action::Show { ledger, json: false } => print(&picture::draw(&Timeline::read(&ledger)?)),
         Action::Show { ledger, json: true } => print(&(report::json(&Timeline::read(&ledger)?)?)),
         Action::Heal => heal(&project, replicas).await?,
         Action::Run { names, load } => {
-            let steps = named(&names, replicas)?;
-            let introduction = format!("Drill: {}.\n", names.join(", "));
-            let time = Duration::MAX;
-            return go(
-                load,
-                project,
-                settings,
-                kafka,
-                replicas,
-                introduction,
-                steps.into_iter(),
-                time,
-                stop,
-            )
-            .await;
+            let drill = Drill {
+                introduction: format!("Drill: {}.\n", names.join(", ")),
+                steps: named(&names, replicas)?.into_iter(),
+                time: Duration::MAX,
+            };
+            return run_drill(&options(load), drill, stop).await;
         }
         Action::Random { seconds, seed, load } => {
             let seed = seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
-            let introduction = format!(
-                "Drill: faults at random for {seconds} s, seed {seed}. The same again: mall drill random --seconds {seconds} --seed {seed}\n"
-            );
-            let time = Duration::from_secs(seconds);
-            return go(
-                load,
-                project,
-                settings,
-                kafka,
-                replicas,
-                introduction,
-                random(seed, replicas),
-                time,
-                stop,
-            )
-            .await;
+            let drill = Drill {
+                introduction: format!(
+                    "Drill: faults at random for {seconds} s, seed {seed}. The same faults again:\n\n  \
+                     mall drill random --seconds {seconds} --seed {seed}\n\n"
+                ),
+                steps: random(seed, replicas),
+                time: Duration::from_secs(seconds),
+            };
+            return run_drill(&options(load), drill, stop).await;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -215,42 +209,19 @@ async fn heal(project: &str, replicas: Replicas) -> anyhow::Result<()> {
         .await?
         .iter()
         .for_each(|done| screen.event(done));
-    repair::wait_until_whole(&engine, replicas).await?;
+    repair::wait_until_whole(&engine, replicas, &screen).await?;
     screen.event("the mall is whole");
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "two callers, side by side")]
-async fn go(
-    load: Load,
-    project: String,
-    settings: &Settings,
-    kafka: &kafka::Config,
-    replicas: Replicas,
-    introduction: String,
-    steps: impl Iterator<Item = Step>,
-    time: Duration,
-    stop: &CancellationToken,
-) -> anyhow::Result<ExitCode> {
-    let keep = load.ledger.is_some();
-    let options = Options {
-        project,
-        kafka: kafka.clone(),
-        gateway: load.gateway.unwrap_or_else(|| settings.gateway_url.clone()),
-        statistics: load.statistics.unwrap_or_else(|| settings.statistics_url.clone()),
-        replicas,
-        rate: load.rate,
-        ledger: load.ledger.unwrap_or_else(default_ledger),
-    };
-    let introduction = introduction + &explain(&options);
-    let drill = Drill {
-        introduction,
-        steps,
-        time,
-    };
-    let outcome = self::drill(&options, drill, stop).await;
+async fn run_drill<S>(options: &Options, mut drill: Drill<S>, stop: &CancellationToken) -> anyhow::Result<ExitCode>
+where
+    S: Iterator<Item = Step>,
+{
+    drill.introduction.push_str(&explain(options));
+    let outcome = self::drill(options, drill, stop).await;
     let held = matches!(outcome, Ok(Outcome::Held));
-    dispose(&options.ledger, keep || !held);
+    dispose(&options.ledger, options.keep_ledger || !held);
     outcome?;
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -258,9 +229,12 @@ async fn go(
 /// What somebody needs to know who sees this for the first time.
 fn explain(options: &Options) -> String {
     format!(
-        "{:.0} orders a second go to {} meanwhile; project {}, and nothing else, is touched.\n\
-         Then everything is given back, every order shipped, and the promises are checked. Ctrl-C gives everything back\n\
-         at once, and stops.\n\n",
+        "{:.0} orders a second go to {} throughout. Each fault is a line\n\
+         below, and so is how long the mall took to be back. At the end everything is\n\
+         given back, every order shipped, and checked: was an acknowledged order lost,\n\
+         was one shipped twice, was a region silent that no fault touched? Only the\n\
+         containers of the Compose project {} are touched. Ctrl-C gives everything\n\
+         back, and stops.\n\n",
         options.rate, options.gateway, options.project
     )
 }

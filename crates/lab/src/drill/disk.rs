@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bollard::exec::StartExecResults;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, ExecConfig, HostConfig, VolumeCreateRequest};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveVolumeOptions};
+use bollard::query_parameters::RemoveVolumeOptions;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-use super::engine::{Engine, called, twin_of, unless_gone};
+use super::engine::{Engine, called, unless_gone};
+use super::twin::twin_of;
 
 const KAFKA: &str = "kafka";
 const DATA: &str = "/var/lib/kafka/data";
@@ -138,12 +139,6 @@ impl Engine {
             ..ContainerCreateBody::default()
         };
         self.create_and_start(&self.holder(), body).await
-    }
-
-    async fn create_and_start(&self, name: &str, body: ContainerCreateBody) -> anyhow::Result<()> {
-        let options = CreateContainerOptionsBuilder::default().name(name).build();
-        called("create", name, self.docker().create_container(Some(options), body)).await?;
-        self.start(name).await
     }
 
     /// Runs a script in the holder. Returns what it prints.

@@ -8,13 +8,8 @@ use std::future::Future;
 use anyhow::Context as _;
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum,
-    NetworkingConfig,
-};
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum};
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 
 pub(crate) use self::usage::Usage;
 
@@ -156,16 +151,6 @@ impl Engine {
         called("unpause", id, self.docker.unpause_container(id)).await
     }
 
-    /// Starts a second container like this one, under the same host name and in the same networks, under the same names.
-    pub(crate) async fn twin(&self, container: &Container) -> anyhow::Result<()> {
-        let original = self.docker.inspect_container(&container.id, None).await?;
-        let name = self.name_of_twin(&container.service);
-        let body = twin_of(original, self.labels(&[]));
-        let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        called("create", &name, self.docker.create_container(Some(options), body)).await?;
-        self.start(&name).await
-    }
-
     /// The labels of what a drill makes. `docker compose down --remove-orphans` takes a container with them for one of
     /// its project whose service has gone.
     pub(crate) fn labels(&self, further: &[(&str, &str)]) -> HashMap<String, String> {
@@ -184,15 +169,6 @@ impl Engine {
     /// What finds them.
     pub(crate) fn made_label(&self) -> String {
         format!("{MADE_FOR}={}", self.project)
-    }
-
-    pub(crate) fn name_of_twin(&self, service: &str) -> String {
-        format!("{}-drill-{service}", self.project)
-    }
-
-    /// Removes the second container of a service.
-    pub(crate) async fn remove_twin(&self, service: &str) -> anyhow::Result<()> {
-        self.remove(&self.name_of_twin(service)).await
     }
 
     pub(crate) async fn remove(&self, id: &str) -> anyhow::Result<()> {
@@ -262,54 +238,5 @@ fn state(container: &ContainerInspectResponse) -> State {
         },
         Some(ContainerStateStatusEnum::RESTARTING) => State::Running("restarting".to_owned()),
         status => State::Down(status.map_or_else(|| "unknown".to_owned(), |status| status.to_string())),
-    }
-}
-
-/// What a client asks for of what the engine has made of it.
-pub(super) fn as_asked_for(found: &EndpointSettings) -> EndpointSettings {
-    EndpointSettings {
-        aliases: found.aliases.clone(),
-        links: found.links.clone(),
-        driver_opts: found.driver_opts.clone(),
-        ..EndpointSettings::default()
-    }
-}
-
-pub(super) fn twin_of(original: ContainerInspectResponse, labels: HashMap<String, String>) -> ContainerCreateBody {
-    let own_name = original.name.unwrap_or_default();
-    let networks = original.network_settings.and_then(|settings| settings.networks);
-    let endpoints = networks.unwrap_or_default().into_iter().map(|(name, found)| {
-        let mut endpoint = as_asked_for(&found);
-        let aliases = endpoint.aliases.iter_mut().flatten();
-        // The container's own name is no alias of another.
-        endpoint.aliases = Some(
-            aliases
-                .filter(|alias| **alias != own_name[1..])
-                .map(std::mem::take)
-                .collect(),
-        );
-        (name, endpoint)
-    });
-    let endpoints = endpoints.collect();
-    let config = original.config.unwrap_or_default();
-    let host_config = original.host_config.map(|mut host| {
-        host.port_bindings = None;
-        host
-    });
-    ContainerCreateBody {
-        hostname: config.hostname,
-        user: config.user,
-        env: config.env,
-        cmd: config.cmd,
-        entrypoint: config.entrypoint,
-        working_dir: config.working_dir,
-        stop_timeout: config.stop_timeout,
-        image: original.image,
-        labels: Some(labels),
-        host_config,
-        networking_config: Some(NetworkingConfig {
-            endpoints_config: Some(endpoints),
-        }),
-        ..ContainerCreateBody::default()
     }
 }

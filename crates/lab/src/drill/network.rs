@@ -9,7 +9,8 @@ use bollard::models::{
 };
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
 
-use super::engine::{Container, Engine, as_asked_for, called, networks, unless_gone};
+use super::engine::{Container, Engine, called, networks, unless_gone};
+use super::twin::as_asked_for;
 
 /// Which container was cut off from its networks.
 const CUT: &str = "mall.drill.container";

@@ -64,7 +64,8 @@ pub(crate) fn letter(index: usize) -> char {
 
 /// Draws a timeline for the terminal.
 pub(crate) fn draw(timeline: &Timeline) -> String {
-    render(timeline, usize::from(columns()), is_watched())
+    let is_coloured = is_watched() && std::env::var_os("NO_COLOR").is_none();
+    render(timeline, usize::from(columns()), is_coloured)
 }
 
 /// Draws a timeline, no wider than `columns`, with colours or without.

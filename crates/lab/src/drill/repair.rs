@@ -7,9 +7,12 @@ use tokio::time::sleep;
 
 use super::engine::{Container, Engine, State};
 use super::faults::services;
+use super::screen::Screen;
 
 /// A container that was found unhealthy is asked again after at most 90 s, see compose.yaml.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
+/// Longer than a start takes.
+const TELL_AFTER: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// What is wrong with the mall, a phrase for each. Nothing is touched.
@@ -93,8 +96,9 @@ pub(crate) async fn heal(engine: &Engine, replicas: Replicas) -> anyhow::Result<
 ///
 /// # Errors
 /// When something still is after two minutes; it says what.
-pub(crate) async fn wait_until_whole(engine: &Engine, replicas: Replicas) -> anyhow::Result<()> {
+pub(crate) async fn wait_until_whole(engine: &Engine, replicas: Replicas, screen: &Screen) -> anyhow::Result<()> {
     let begun = Instant::now();
+    let mut is_told = false;
     loop {
         let wrong = examine(engine, replicas).await?;
         if wrong.is_empty() {
@@ -106,6 +110,13 @@ pub(crate) async fn wait_until_whole(engine: &Engine, replicas: Replicas) -> any
             "after {seconds} s the mall is not whole: {}; `just logs` says why, `just up` puts right what can be",
             wrong.join(", ")
         );
+        if begun.elapsed() > TELL_AFTER && !is_told {
+            let wrong = wrong.join(", ");
+            screen.event(&format!(
+                "still {wrong}; the engine asks at most every 90 s how a container is"
+            ));
+            is_told = true;
+        }
         sleep(INTERVAL).await;
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn report(timeline: &Timeline, before: &Sample, samples: &[Sample]) -
         let limit = MAX_SILENCE.as_secs();
         let _ = writeln!(
             text,
-            " Longest time without an acknowledgement that no fault explains: {shown} (at most {limit} s)."
+            " Longest time without an acknowledgement that no fault explains:\n {shown}; expected at most {limit} s."
         );
         if found > MAX_SILENCE {
             broken.push(format!("{shown}: expected at most {limit} s where no fault touches"));

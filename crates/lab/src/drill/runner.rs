@@ -17,7 +17,7 @@ use super::engine::Engine;
 use super::faults::{Kind, NO_LAG, Touches, ordinal};
 use super::schedule::{Act, Step};
 use super::screen::Screen;
-use super::watch::Watch;
+use super::watch::{ON_ITS_WAY_MICROS, Sample, Watch};
 
 /// Orders are sent over so many connections for each region: more wait for a region that does not answer.
 const CONNECTIONS_PER_REGION: usize = 32;
@@ -35,6 +35,8 @@ pub(crate) struct Runner<'a> {
     pub(crate) replicas: Replicas,
     pub(crate) ledger: &'a RefCell<Ledger>,
     pub(crate) watch: &'a Watch,
+    /// What statistics said before the first order.
+    pub(crate) before: &'a Sample,
     pub(crate) screen: &'a Screen,
     pub(crate) board: Board,
     /// Orders a second, all regions together.
@@ -95,7 +97,10 @@ impl Runner<'_> {
             try_join_all(step.acts.iter().map(|act| self.act(act))).await?;
             self.recover(&step.acts).await;
         }
-        self.wait(CALM).await;
+        if self.wait(CALM).await.is_none() {
+            self.screen
+                .event("stopping: everything is given back; a second Ctrl-C ends this at once");
+        }
         Ok(())
     }
 
@@ -142,17 +147,29 @@ impl Runner<'_> {
         self.screen
             .event(&format!("back after {:.1} s", healed.at.elapsed().as_secs_f64()));
         let back = Instant::now();
-        let is_caught_up = || {
-            self.watch
-                .latest()
-                .is_some_and(|latest| latest.at > healed.sample && (latest.waiting() as f64) < self.rate)
-        };
+        let history = RefCell::default();
+        let is_caught_up = || self.is_caught_up(&mut history.borrow_mut());
         if self.until(is_caught_up, NO_LAG + REFRESH).await {
             self.screen
                 .event(&format!("no lag after {:.1} s more", back.elapsed().as_secs_f64()));
         } else {
             self.screen.event("orders still wait");
         }
+    }
+
+    /// Whether everything is shipped and counted that was acknowledged a second before statistics were asked last. The
+    /// history is what was acknowledged when this was asked before.
+    fn is_caught_up(&self, history: &mut Vec<(u64, Vec<u64>)>) -> bool {
+        history.push((now(), self.acknowledged()));
+        let Some(latest) = self.watch.latest() else {
+            return false;
+        };
+        let mut earlier = history.iter().rev();
+        let known = earlier.find(|(at, _)| at + ON_ITS_WAY_MICROS <= latest.at);
+        known.is_some_and(|(_, acknowledged)| {
+            let mut counts = (0..).zip(acknowledged);
+            counts.all(|(partition, count)| latest.handled(partition) >= self.before.handled(partition) + count)
+        })
     }
 
     fn healed(&self) -> Healed {
@@ -230,10 +247,10 @@ impl Runner<'_> {
                         .filter(|_| is_known)
                         .and_then(|latest| latest.regions.get(index));
                     let lag = counts.map_or_else(|| "?".to_owned(), |counts| counts.waiting.to_string());
-                    format!("region {index}: {acknowledged}/s, {failed} errors, lag {lag}")
+                    format!("{index}: {acknowledged}/s {failed} errors lag {lag}")
                 });
             let figures: Vec<String> = figures.collect();
-            self.screen.live(&format!(" {}", figures.join(" | ")));
+            self.screen.live(&format!(" region {}", figures.join(" │ ")));
             before = regions;
         }
     }

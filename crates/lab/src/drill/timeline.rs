@@ -1,10 +1,13 @@
 //! What a ledger says of the time that it covers: acknowledgements of each region, faults, silences, recoveries.
 
-use std::collections::{BTreeMap, HashMap};
+mod reader;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::ledger::{self, Answer, Line, Phase};
+use crate::ledger;
 
+use self::reader::Reader;
 use super::faults::{Fault, SETTLING, Touches, ordinal};
 
 /// What happened when. All times are Unix microseconds.
@@ -179,67 +182,10 @@ fn silences(answers: &Answers, begun: u64, ended: u64) -> impl Iterator<Item = (
     starts.zip(ends).filter(|(start, end)| start < end)
 }
 
-#[derive(Default)]
-struct Reader {
-    timeline: Timeline,
-    /// The partitions of the orders of this run without an answer.
-    pending: HashMap<u64, u16>,
-}
-
-impl Reader {
-    fn add(&mut self, line: Line) {
-        let timeline = &mut self.timeline;
-        match line {
-            Line::Run { .. } => self.pending.clear(),
-            Line::Attempt {
-                at, order, partition, ..
-            } => {
-                if timeline.begun == 0 {
-                    timeline.begun = at;
-                }
-                timeline.ended = at;
-                timeline.regions.entry(partition).or_default();
-                self.pending.insert(order, partition);
-            }
-            Line::Answer { at, order, answer } => {
-                let region = self.pending.remove(&order);
-                if let Some(answers) = region.and_then(|region| timeline.regions.get_mut(&region)) {
-                    match answer {
-                        Answer::Acknowledged { .. } => answers.acknowledged.push(at),
-                        Answer::Refused { .. } | Answer::Unknown { .. } => answers.failed.push(at),
-                    }
-                }
-            }
-            Line::Fault {
-                at,
-                name,
-                subjects,
-                phase: Phase::Begun,
-            } => timeline.faults.push(Span {
-                name,
-                subjects,
-                begun: at,
-                healed: None,
-            }),
-            Line::Fault {
-                at,
-                name,
-                subjects,
-                phase: Phase::Healed,
-            } => {
-                let is_meant =
-                    |span: &&mut Span| span.healed.is_none() && span.name == name && span.subjects == subjects;
-                if let Some(span) = timeline.faults.iter_mut().find(is_meant) {
-                    span.healed = Some(at);
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::ledger::{Answer, Line, Phase};
 
     const SECOND: u64 = 1_000_000;
     const BEGIN: u64 = 1_790_000_000 * SECOND;

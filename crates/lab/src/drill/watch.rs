@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// An answer has some kilobytes, and a few hundred bytes for each region.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// What was acknowledged within this may still be on its way through the mall.
-const ON_ITS_WAY_MICROS: u64 = 1_000_000;
+pub(crate) const ON_ITS_WAY_MICROS: u64 = 1_000_000;
 
 /// Asks statistics again and again, and keeps what they say.
 #[derive(Debug)]
