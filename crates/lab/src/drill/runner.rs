@@ -141,7 +141,11 @@ impl Runner<'_> {
         let healed = self.healed();
         let limit = acts.iter().map(|act| act.fault.back()).max().unwrap_or_default();
         let is_back = || acts.iter().all(|act| self.is_back(act, &healed));
-        if !self.until(is_back, limit + REFRESH).await {
+        let came_back = self.until(is_back, limit + REFRESH).await;
+        if self.stop.is_cancelled() {
+            return;
+        }
+        if !came_back {
             return self.screen.event("not back in time");
         }
         self.screen
@@ -152,7 +156,7 @@ impl Runner<'_> {
         if self.until(is_caught_up, NO_LAG + REFRESH).await {
             self.screen
                 .event(&format!("no lag after {:.1} s more", back.elapsed().as_secs_f64()));
-        } else {
+        } else if !self.stop.is_cancelled() {
             self.screen.event("orders still wait");
         }
     }

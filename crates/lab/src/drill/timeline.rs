@@ -274,6 +274,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_silence_just_after_a_recovery_is_the_fault_s() {
+        let mut timeline = example();
+        timeline.faults[0].name = "stop-kafka".to_owned();
+        timeline.faults[0].healed = Some(BEGIN + 19 * SECOND);
+        let longest = timeline.longest_silence().expect("a silence");
+        assert_eq!(longest.micros, SECOND / 4);
+        timeline.faults[0].healed = Some(BEGIN + 12 * SECOND);
+        let longest = timeline.longest_silence().expect("a silence");
+        assert_eq!((longest.partition, longest.micros), (2, 2 * SECOND + SECOND / 4));
+    }
+
+    #[test]
     fn faults_at_the_same_time_are_over_together() {
         let mut timeline = example();
         let mut other = timeline.faults[0].clone();
