@@ -48,8 +48,8 @@ async fn a_repository_that_is_killed_at_random_ships_each_order_once() {
         "only {interrupted} of {KILLS} were killed while they shipped"
     );
     let _repository = repository(&kafka);
-    let written = load.stop().await;
-    written.verify(&kafka).await;
+    let told = load.stop().await;
+    told.verify(&kafka).await;
 }
 
 #[tokio::test]
@@ -67,9 +67,9 @@ async fn an_aborted_transaction_is_tried_again_and_leaves_no_trace() {
     })
     .await;
     set_max_message_bytes(&kafka, "1000000").await;
-    let written = load.stop().await;
-    assert!(written.count() > 0);
-    written.verify(&kafka).await;
+    let told = load.stop().await;
+    assert!(told.counts().acknowledged > 0);
+    told.verify(&kafka).await;
     let reply = Client::new().get(address, "/ready").await;
     assert!(reply.status.is_success(), "{}", reply.text);
 }

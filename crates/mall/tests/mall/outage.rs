@@ -10,7 +10,7 @@ use hyper::StatusCode;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Client, Stage, Written, config, eventually, partition, read};
+use crate::support::{Asked, Client, Stage, Told, config, eventually, partition, read};
 
 /// The contract's bound for any answer.
 const ANSWER: Duration = Duration::from_secs(6);
@@ -18,20 +18,21 @@ const ANSWER: Duration = Duration::from_secs(6);
 #[tokio::test]
 async fn a_broker_that_is_down_costs_503_or_504_in_time_and_nobody_needs_a_restart_after() {
     let stage = Stage::on_mock(|_| {}).await;
-    let mut written = Written::default();
-    assert!(written.add(0, stage.client.try_order(stage.gateway(), 0).await));
+    let mut told = Told::new();
+    assert!(told.order(&stage.client, stage.gateway(), 0).await);
     stage.settled(1).await;
     stage.cluster().mock().broker_down(1).expect("down");
 
-    let order = async |number| (number, stage.client.order(stage.gateway(), number).await);
-    for (number, reply) in join_all((0..9).map(|number| order(number % 3))).await {
+    let asked: Vec<_> = (0..9).map(|number| told.ask(number % 3)).collect();
+    let order = async |asked: Asked| (asked, stage.client.post_form(stage.gateway(), &[], &asked.form()).await);
+    for (asked, reply) in join_all(asked.into_iter().map(order)).await {
         assert!(reply.took < ANSWER, "{:?}", reply.took);
         match reply.status {
             StatusCode::SERVICE_UNAVAILABLE => assert_eq!(reply.header("retry-after"), Some("1")),
             StatusCode::GATEWAY_TIMEOUT => assert!(reply.order_id().parse::<domain::OrderId>().is_ok()),
             status => panic!("{status}: {}", reply.text),
         }
-        written.add(number, Ok(reply));
+        told.reply(asked, &Ok(reply));
     }
     let order = stage.address(Instance::Order(partition(0)));
     eventually("order-0 is not ready", async || {
@@ -45,12 +46,12 @@ async fn a_broker_that_is_down_costs_503_or_504_in_time_and_nobody_needs_a_resta
     stage.cluster().mock().broker_up(1).expect("up");
     for number in 0..3 {
         eventually("orders are taken again", async || {
-            written.add(number, stage.client.try_order(stage.gateway(), number).await)
+            told.order(&stage.client, stage.gateway(), number).await
         })
         .await;
     }
     // What was answered with 504 may be in the log, what was answered with 503 is not.
-    written.verify(&stage.kafka).await;
+    told.verify(&stage.kafka).await;
     stage.settled(stage.orders().await).await;
     stage.close().await;
 }

@@ -161,9 +161,9 @@ async fn a_stop_under_load_loses_nothing() {
         assert_eq!(process.ended(Duration::from_secs(10)).await.code(), Some(0));
         assert!(!process.printed().contains("panicked"));
     }
-    let written = load.stop().await;
-    assert!(written.count() > 200, "{}", written.count());
+    let told = load.stop().await;
+    assert!(told.counts().acknowledged > 200, "{:?}", told.counts());
     let repository = Child::service("repository", &kafka, &[("MALL_ORDINAL", "0")]);
     repository.ready("repository-0").await;
-    written.verify(&kafka).await;
+    told.verify(&kafka).await;
 }

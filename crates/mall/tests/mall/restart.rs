@@ -24,11 +24,11 @@ async fn restart_under_load(broker: Broker, instances: &[Instance]) {
     }
     let before = stage.statistics().await["total"]["orders"].as_u64().expect("a number");
     counted(&stage, before + 30).await;
-    let written = load.stop().await;
-    written.verify(&stage.kafka).await;
+    let told = load.stop().await;
+    told.verify(&stage.kafka).await;
     stage.settled(stage.orders().await).await;
     // Only what was in flight when something stopped may be unknown.
-    let unknown = written.unknown.len() + written.unanswered;
+    let unknown = told.counts().unknown;
     assert!(unknown <= instances.len() * usize::from(CLIENTS), "{unknown} unknown");
     stage.close().await;
 }

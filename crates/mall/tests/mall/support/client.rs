@@ -116,12 +116,14 @@ impl Client {
 
     /// Orders something, as `curl -d partition=N` does.
     pub(crate) async fn order(&self, gateway: SocketAddr, partition: u16) -> Reply {
-        self.try_order(gateway, partition).await.expect("a reply")
+        let form = format!("partition={partition}");
+        self.try_order(gateway, &form).await.expect("a reply")
     }
 
-    pub(crate) async fn try_order(&self, gateway: SocketAddr, partition: u16) -> Result<Reply, NoReply> {
-        let form = format!("partition={partition}");
-        self.try_request(post(gateway, &[("content-type", FORM)], form)).await
+    /// Orders something, with a form.
+    pub(crate) async fn try_order(&self, gateway: SocketAddr, form: &str) -> Result<Reply, NoReply> {
+        self.try_request(post(gateway, &[("content-type", FORM)], form.to_owned()))
+            .await
     }
 }
 

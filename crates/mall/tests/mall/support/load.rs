@@ -5,100 +5,113 @@ use std::time::Duration;
 
 use domain::{OrderIdGenerator, Timestamp};
 use kafka::{Producer, SendError};
-use tokio::task::JoinSet;
+use lab::ledger::Answer;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::log::{NewRecord, deliver};
-use super::{Client, PATIENCE, Written, partition};
+use super::{Child, PATIENCE, Told, partition};
 
 /// Orders that are written to the log together.
 const BATCH: usize = 5;
-/// What a client waits before it tries again after a refusal.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Orders a second that `mall load` sends.
+const RATE: &str = "1000";
 
 /// Orders on their way until they are told to stop.
-pub(crate) struct Load {
-    stop: CancellationToken,
-    clients: JoinSet<Written>,
+pub(crate) enum Load {
+    /// `mall load`.
+    Gateway(Child, Told),
+    /// A task that writes into one partition, without a gateway.
+    Log(CancellationToken, JoinHandle<Told>),
 }
 
 impl Load {
-    /// Orders of some clients for the regions `0..regions` in turn. Each client has one order in flight.
-    pub(crate) fn to_gateway(gateway: SocketAddr, clients: u16, regions: u16) -> Self {
-        let mut load = Self::new();
-        for first in 0..clients {
-            let stop = load.stop.clone();
-            load.clients.spawn(async move {
-                let (client, mut written) = (Client::new(), Written::default());
-                for number in (0..regions).cycle().skip(usize::from(first % regions)) {
-                    if stop.is_cancelled() {
-                        break;
-                    }
-                    let taken = written.add(number, client.try_order(gateway, number).await);
-                    if !taken {
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
-                written
-            });
-        }
-        load
+    /// Orders over some connections for the regions `0..regions` in turn.
+    pub(crate) fn to_gateway(gateway: SocketAddr, connections: u16, regions: u16) -> Self {
+        let told = Told::new();
+        let (url, path) = (format!("http://{gateway}"), told.path());
+        let (connections, regions) = (connections.to_string(), regions.to_string());
+        let arguments = [
+            "load",
+            "--seconds",
+            "3600",
+            "--rate",
+            RATE,
+            "--gateway",
+            &url,
+            "--connections",
+            &connections,
+            "--replicas",
+            &regions,
+            "--ledger",
+            path.to_str().expect("UTF-8"),
+        ];
+        Self::Gateway(Child::start(&arguments, &[]), told)
     }
 
     /// Orders that are written into one partition without a gateway, a few at a time with a pause between.
     pub(crate) fn to_log(kafka: &kafka::Config, number: u16, pause: Duration) -> Self {
-        let mut load = Self::new();
-        let (kafka, stop) = (kafka.clone(), load.stop.clone());
-        load.clients.spawn(write(kafka, number, pause, stop));
-        load
-    }
-
-    fn new() -> Self {
-        Self {
-            stop: CancellationToken::new(),
-            clients: JoinSet::new(),
-        }
+        let stop = CancellationToken::new();
+        Self::Log(stop.clone(), tokio::spawn(write(kafka.clone(), number, pause, stop)))
     }
 
     /// Stops, and says what became of the orders.
-    pub(crate) async fn stop(self) -> Written {
-        self.stop.cancel();
-        let mut all = Written::default();
-        self.clients
-            .join_all()
-            .await
-            .into_iter()
-            .for_each(|written| all.merge(written));
-        all
+    pub(crate) async fn stop(self) -> Told {
+        match self {
+            Self::Gateway(mut child, told) => {
+                child.signal("INT");
+                let code = child.ended(PATIENCE).await.code();
+                assert_eq!(code, Some(0), "{}", child.printed());
+                told
+            }
+            Self::Log(stop, task) => {
+                stop.cancel();
+                task.await.expect("no panic")
+            }
+        }
     }
 }
 
-async fn write(kafka: kafka::Config, number: u16, pause: Duration, stop: CancellationToken) -> Written {
+async fn write(kafka: kafka::Config, number: u16, pause: Duration, stop: CancellationToken) -> Told {
     let mut producer = Producer::new(&kafka, "load", "order").expect("a producer");
     let mut ids = OrderIdGenerator::new(partition(number).into(), None);
-    let mut written = Written::default();
+    let mut told = Told::new();
     while !stop.is_cancelled() {
-        let batch: Vec<(String, Vec<u8>)> = (0..BATCH)
+        let batch: Vec<_> = (0..BATCH)
             .map(|_| {
-                let id = ids.next(Timestamp::now(), 0).expect("a steady clock").to_string();
-                let value = format!(r#"{{"money":1,"order_id":"{id}","time":1,"user_id":"1"}}"#);
-                (id, value.into_bytes())
+                let asked = told.ask(number);
+                let id = ids.next(Timestamp::now(), 0).expect("a steady clock");
+                let (money, user_id) = (asked.money, asked.user_id);
+                let value = format!(r#"{{"money":{money},"order_id":"{id}","time":1,"user_id":"{user_id}"}}"#);
+                (asked, id, id.to_string(), value.into_bytes())
             })
             .collect();
-        let record = |(id, value)| NewRecord { key: Some(id), value };
+        let record = |key, value| NewRecord { key: Some(key), value };
         let records: Vec<_> = batch
             .iter()
-            .map(|(id, value)| record((id.as_str(), value.as_slice())))
+            .map(|(_, _, key, value)| record(key.as_str(), value.as_slice()))
             .collect();
-        for ((id, _), outcome) in batch.iter().zip(deliver(&mut producer, number, &records).await) {
-            match outcome {
-                Ok(_) => written.acknowledged.entry(number).or_default().push(id.clone()),
-                Err(SendError::Unknown(_)) => written.unknown.push(id.clone()),
-                Err(SendError::NotWritten(_)) => {}
-            }
+        for ((asked, order_id, ..), outcome) in batch.iter().zip(deliver(&mut producer, number, &records).await) {
+            let (status, order_id) = (None, *order_id);
+            told.answer(
+                *asked,
+                match outcome {
+                    Ok(delivery) => Answer::Acknowledged {
+                        order_id,
+                        partition: number,
+                        offset: delivery.offset,
+                        replayed: false,
+                    },
+                    Err(SendError::Unknown(_)) => Answer::Unknown {
+                        status,
+                        order_id: Some(order_id),
+                    },
+                    Err(SendError::NotWritten(_)) => Answer::Refused { status },
+                },
+            );
         }
         tokio::time::sleep(pause).await;
     }
     producer.close(PATIENCE).await;
-    written
+    told
 }
