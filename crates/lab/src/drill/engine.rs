@@ -18,6 +18,8 @@ const SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// Whose project a container or a volume is that a drill has made.
 const MADE_FOR: &str = "mall.drill.project";
+/// What the engine calls a container that has ended and is about to be started again.
+const RESTARTING: &str = "restarting";
 /// A call of the engine takes at most so many seconds: stopping Kafka may take 60.
 const CALL_SECONDS: u64 = 90;
 
@@ -39,6 +41,17 @@ pub(crate) enum State {
     Paused,
     /// It runs no longer, or not yet.
     Down(String),
+}
+
+impl State {
+    /// Whether its process runs, healthy or not.
+    pub(crate) fn runs(&self) -> bool {
+        match self {
+            Self::Well => true,
+            Self::Running(how) => how != RESTARTING,
+            Self::Paused | Self::Down(_) => false,
+        }
+    }
 }
 
 /// A container of the project.
@@ -236,7 +249,7 @@ fn state(container: &ContainerInspectResponse) -> State {
             None | Some(HealthStatusEnum::NONE | HealthStatusEnum::HEALTHY | HealthStatusEnum::EMPTY) => State::Well,
             Some(health) => State::Running(health.to_string()),
         },
-        Some(ContainerStateStatusEnum::RESTARTING) => State::Running("restarting".to_owned()),
+        Some(ContainerStateStatusEnum::RESTARTING) => State::Running(RESTARTING.to_owned()),
         status => State::Down(status.map_or_else(|| "unknown".to_owned(), |status| status.to_string())),
     }
 }

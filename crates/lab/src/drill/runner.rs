@@ -13,7 +13,7 @@ use crate::ServiceUrl;
 use crate::ledger::{Ledger, Line, Phase};
 use crate::load::{self, Board, Plan, now};
 
-use super::engine::Engine;
+use super::engine::{Container, Engine};
 use super::faults::{Kind, NO_LAG, Touches, ordinal};
 use super::schedule::{Act, Step};
 use super::screen::Screen;
@@ -25,6 +25,8 @@ const CONNECTIONS_PER_REGION: usize = 32;
 const LONGEST: Duration = Duration::from_secs(86_400);
 /// Load goes on for this long after the last recovery, so that it can be seen.
 const CALM: Duration = Duration::from_secs(3);
+/// A container that restarts by itself does so within this: the engine waits twice as long after each attempt.
+const RESTART: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -111,7 +113,7 @@ impl Runner<'_> {
 
     async fn act(&self, Act { fault, subject, length }: &Act) -> anyhow::Result<()> {
         // Looked up before: what the ledger says has begun should begin at once.
-        let container = self.engine.container(subject).await?;
+        let container = self.running(subject).await?;
         self.screen.event(&format!(
             "{} of {subject}, for {:.1} s",
             fault.name,
@@ -124,6 +126,24 @@ impl Runner<'_> {
         self.note(fault.name, subject, Phase::Healed)?;
         self.screen.event(&format!("{} of {subject} is over", fault.name));
         Ok(())
+    }
+
+    /// The container, when it runs: one that still restarts after another fault cannot be paused, and has only then
+    /// something to lose.
+    async fn running(&self, subject: &str) -> anyhow::Result<Container> {
+        let begun = Instant::now();
+        loop {
+            let container = self.engine.container(subject).await?;
+            if container.state.runs() || self.stop.is_cancelled() {
+                return Ok(container);
+            }
+            anyhow::ensure!(
+                begun.elapsed() < RESTART,
+                "{subject} does not run {} s after the last fault: `docker compose logs {subject}` says why",
+                RESTART.as_secs()
+            );
+            self.wait(REFRESH).await;
+        }
     }
 
     fn note(&self, name: &str, subject: &str, phase: Phase) -> anyhow::Result<()> {
