@@ -1,8 +1,9 @@
 //! One connection to a service that takes orders, and what is certain after each request. It shares no code with the
 //! mall's own client: what is proved is not to be part of the proof.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::OrderId;
@@ -21,7 +22,7 @@ use crate::ServiceUrl;
 use crate::ledger::Answer;
 
 /// A gateway that is there accepts at once, and the machine answers for it: longer than this, and nobody is.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// More than any answer takes: the gateway gives up after less than 7 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers have some 200 bytes.
@@ -72,7 +73,7 @@ impl Client {
         }
     }
 
-    /// Posts an order. Ends within 16 s.
+    /// Posts an order. Ends within 13 s.
     pub(crate) async fn post(&mut self, order: Order<'_>) -> Answer {
         for _ in 0..CONNECTIONS_PER_ATTEMPT {
             let connection = match &mut self.connection {
@@ -104,21 +105,30 @@ fn unknown(status: Option<StatusCode>) -> Answer {
     }
 }
 
-/// Looks up where a service is. The system's resolver takes a thread for each question, and may keep it long after nobody
-/// waits any more: a thousand connections at once would be a thousand threads.
+/// Where services were found last.
+static FOUND: LazyLock<Mutex<HashMap<String, Vec<SocketAddr>>>> = LazyLock::new(Mutex::default);
+/// Names that are being looked up.
+static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LOOKUPS)));
+
+/// Where a service is. The system's resolver takes a thread for each question, and may keep it for many seconds: only
+/// some ask at the same time, and what was found is used by all as long as it works.
 async fn look_up(authority: &str) -> Option<Vec<SocketAddr>> {
-    static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LOOKUPS)));
-    if let Ok(address) = authority.parse() {
-        return Some(vec![address]);
+    if let Some(found) = found().get(authority) {
+        return Some(found.clone());
     }
     let permit = Arc::clone(&LOOKUPS).acquire_owned().await.ok()?;
     let authority = authority.to_owned();
     let look_up = move || {
-        let found = authority.to_socket_addrs().ok().map(Iterator::collect);
+        let addresses: Vec<SocketAddr> = authority.to_socket_addrs().ok()?.collect();
+        found().insert(authority, addresses.clone());
         drop(permit);
-        found
+        Some(addresses)
     };
     spawn_blocking(look_up).await.ok().flatten()
+}
+
+fn found() -> MutexGuard<'static, HashMap<String, Vec<SocketAddr>>> {
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
@@ -130,7 +140,24 @@ async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
         tokio::spawn(driver);
         Some(requests)
     };
-    timeout(CONNECT_TIMEOUT, connecting).await.ok().flatten()
+    let connected = timeout(CONNECT_TIMEOUT, connecting).await.ok().flatten();
+    if connected.is_none() {
+        refresh(authority);
+    }
+    connected
+}
+
+/// Looks up a service that was not where it was, for those who come later.
+fn refresh(authority: &str) {
+    if let Ok(permit) = Arc::clone(&LOOKUPS).try_acquire_owned() {
+        let authority = authority.to_owned();
+        spawn_blocking(move || {
+            if let Ok(addresses) = authority.to_socket_addrs() {
+                found().insert(authority, addresses.collect());
+            }
+            drop(permit);
+        });
+    }
 }
 
 fn request(authority: &str, order: Order<'_>) -> Request<Full<Bytes>> {

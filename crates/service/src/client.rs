@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -23,6 +24,9 @@ pub use self::forward::forward;
 
 /// Services are on the same network: no connection within this time means that it is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Searches for one host at the same time. A new one begins with each attempt to connect: these reach over 4 s, as long as
+/// the resolver of Docker was seen to hang over a name that is not there, and nobody outside to ask.
+const MAX_LOOKUPS: usize = 8;
 /// A connection is used again until it has been idle this long. A service closes it after 75 s, and a request that meets
 /// the closing would have an unknown outcome.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -131,9 +135,9 @@ impl Connection {
 pub struct Address {
     /// As the URL has it.
     host: Authority,
-    /// A search for the host that has not ended. The system's resolver can hang for many seconds, on a thread that
-    /// cannot be stopped: the next attempt to connect waits for the same one.
-    lookup: Option<Lookup>,
+    /// Searches for the host that have not ended, the newest last. The system's resolver can hang for many seconds, on a
+    /// thread that cannot be stopped: the next attempt to connect searches again, and waits for all of them.
+    lookups: Vec<Lookup>,
 }
 
 type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
@@ -141,18 +145,18 @@ type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 impl Address {
     /// Nothing is asked yet.
     pub fn new(host: Authority) -> Self {
-        Self { host, lookup: None }
-    }
-
-    /// A search for the host is under way already: that is how a test makes one that hangs.
-    pub fn looked_up_by(
-        host: Authority,
-        lookup: impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
-    ) -> Self {
-        let lookup: Lookup = Box::pin(lookup);
         Self {
             host,
-            lookup: Some(lookup),
+            lookups: Vec::new(),
+        }
+    }
+
+    /// As many searches for the host as there may be are under way, and none will end: a resolver that hangs, for tests.
+    pub fn of_hanging_resolver(host: Authority) -> Self {
+        let hang = |_| -> Lookup { Box::pin(std::future::pending()) };
+        Self {
+            host,
+            lookups: (0..MAX_LOOKUPS).map(hang).collect(),
         }
     }
 
@@ -179,15 +183,28 @@ impl Address {
     pub async fn connect(&mut self) -> anyhow::Result<Connection> {
         let target = format!("{}:{}", self.host.host(), self.host.port_u16().unwrap_or(80));
         let attempt = async {
-            let lookup = || -> Lookup { Box::pin(async { Ok(lookup_host(target).await?.collect()) }) };
-            let found = self.lookup.get_or_insert_with(lookup).await;
-            self.lookup = None;
-            let stream = TcpStream::connect(&*found?).await?;
+            let found = self.look_up(target).await?;
+            let stream = TcpStream::connect(&*found).await?;
             stream.set_nodelay(true)?;
             Ok(Connection::new(stream).await?)
         };
         let late = |_| Err(anyhow::anyhow!("no connection within {CONNECT_TIMEOUT:?}"));
         timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(late)
+    }
+
+    /// Searches for the host. What the newest search finds counts, and an address of an older one.
+    async fn look_up(&mut self, target: String) -> io::Result<Vec<SocketAddr>> {
+        if self.lookups.len() < MAX_LOOKUPS {
+            let lookup = async { Ok(lookup_host(target).await?.collect()) };
+            self.lookups.push(Box::pin(lookup));
+        }
+        loop {
+            let (found, ended, _) = select_all(self.lookups.iter_mut()).await;
+            drop(self.lookups.remove(ended));
+            if found.is_ok() || ended == self.lookups.len() {
+                return found;
+            }
+        }
     }
 }
 
@@ -235,20 +252,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_resolver_that_hangs_is_asked_once_and_costs_500_ms_each_time() {
-        let mut address = Address::new(Authority::from_static("order-1.order"));
-        let (resolve, resolved) = tokio::sync::oneshot::channel();
-        address.lookup = Some(Box::pin(async { resolved.await.map_err(io::Error::other) }));
+    async fn a_resolver_that_hangs_costs_500_ms_each_time_and_is_asked_so_often_at_most() {
+        let mut address = Address::of_hanging_resolver(Authority::from_static("order-1.order"));
         for _ in 0..3 {
             let begun = Instant::now();
             let error = address.connect().await.expect_err("no connection");
             assert_eq!(error.to_string(), "no connection within 500ms");
             assert_eq!(begun.elapsed(), CONNECT_TIMEOUT);
-            assert!(address.lookup.is_some());
+            assert_eq!(address.lookups.len(), MAX_LOOKUPS);
         }
-        // It answers at last: that there is no address.
-        resolve.send(Vec::new()).expect("still waited for");
-        assert!(address.connect().await.is_err());
-        assert!(address.lookup.is_none(), "the next attempt asks again");
+    }
+
+    #[tokio::test]
+    async fn a_search_that_hangs_does_not_hold_up_the_next_one() {
+        let mut address = Address::new(Authority::from_static("127.0.0.1"));
+        address.lookups.push(Box::pin(std::future::pending()));
+        let found = address.look_up("127.0.0.1:80".to_owned()).await.expect("an address");
+        assert_eq!(found, ["127.0.0.1:80".parse().expect("an address")]);
+        assert_eq!(address.lookups.len(), 1, "the one that hangs is still counted");
+    }
+
+    #[tokio::test]
+    async fn an_older_search_counts_when_it_finds_something() {
+        let expected = vec!["127.0.0.1:81".parse().expect("an address")];
+        let found = expected.clone();
+        let mut address = Address::of_hanging_resolver(Authority::from_static("order-1.order"));
+        address.lookups[0] = Box::pin(async { Err(io::Error::other("not known")) });
+        address.lookups[1] = Box::pin(async { Ok(found) });
+        assert_eq!(address.look_up(String::new()).await.expect("an address"), expected);
+        assert_eq!(address.lookups.len(), MAX_LOOKUPS - 2);
     }
 }

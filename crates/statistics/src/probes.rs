@@ -100,7 +100,6 @@ struct Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
 
     use serde_json::{Value, json};
 
@@ -115,7 +114,7 @@ mod tests {
         let probes = Probes {
             services: vec![Probe {
                 name: "order-1".to_owned(),
-                address: Address::looked_up_by(host, pending()),
+                address: Address::of_hanging_resolver(host),
                 idle: None,
             }],
             every: Duration::from_secs(1),

@@ -1,6 +1,5 @@
 //! When an order is answered, to the millisecond: with paused time, and an order service at the other end of a pipe.
 
-use std::future::pending;
 use std::time::Duration;
 
 use domain::{BatchedSubmission, Replicas, UserId};
@@ -20,7 +19,7 @@ async fn courier(max_in_flight: u32) -> (OrderSender, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let partition = Replicas::THREE.parse_partition("1").expect("one of three");
     let (sender, inbox) = Inbox::new("gateway", partition, Gauge::default(), max_in_flight);
-    let address = Address::looked_up_by(Authority::from_static("order-1.order"), pending());
+    let address = Address::of_hanging_resolver(Authority::from_static("order-1.order"));
     let mut courier = Courier::new(inbox, address, Histogram::new([]));
     let mut connection = Connection::new(ours).await.expect("a connection");
     assert!(connection.is_usable().await);

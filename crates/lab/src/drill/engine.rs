@@ -44,13 +44,9 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Whether its process runs, healthy or not.
-    pub(crate) fn runs(&self) -> bool {
-        match self {
-            Self::Well => true,
-            Self::Running(how) => how != RESTARTING,
-            Self::Paused | Self::Down(_) => false,
-        }
+    /// Whether it has ended and is about to be started again.
+    pub(crate) fn is_restarting(&self) -> bool {
+        matches!(self, Self::Running(how) if how == RESTARTING)
     }
 }
 

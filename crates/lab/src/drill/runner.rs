@@ -113,7 +113,7 @@ impl Runner<'_> {
 
     async fn act(&self, Act { fault, subject, length }: &Act) -> anyhow::Result<()> {
         // Looked up before: what the ledger says has begun should begin at once.
-        let container = self.running(subject).await?;
+        let container = self.settled(subject).await?;
         self.screen.event(&format!(
             "{} of {subject}, for {:.1} s",
             fault.name,
@@ -128,18 +128,18 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The container, when it runs: one that still restarts after another fault cannot be paused, and has only then
-    /// something to lose.
-    async fn running(&self, subject: &str) -> anyhow::Result<Container> {
+    /// The container, when the engine is not about to start it: one that still restarts after another fault cannot be
+    /// paused.
+    async fn settled(&self, subject: &str) -> anyhow::Result<Container> {
         let begun = Instant::now();
         loop {
             let container = self.engine.container(subject).await?;
-            if container.state.runs() || self.stop.is_cancelled() {
+            if !container.state.is_restarting() || self.stop.is_cancelled() {
                 return Ok(container);
             }
             anyhow::ensure!(
                 begun.elapsed() < RESTART,
-                "{subject} does not run {} s after the last fault: `docker compose logs {subject}` says why",
+                "{subject} still restarts {} s after the last fault: `docker compose logs {subject}` says why",
                 RESTART.as_secs()
             );
             self.wait(REFRESH).await;
