@@ -83,12 +83,16 @@ where
     S: Iterator<Item = Step>,
 {
     let engine = Engine::connect(&options.project).await?;
-    let wrong = repair::examine(&engine, options.replicas).await?;
+    let mut wrong = repair::examine(&engine, options.replicas).await?;
+    wrong.retain(|wrong| !wrong.may_pass);
     anyhow::ensure!(
         wrong.is_empty(),
         "expected a mall that is whole, found: {}; nothing was touched. `mall drill heal` puts it right (`just drill heal`)",
-        wrong.join(", ")
+        repair::list(&wrong)
     );
+    let screen = Screen::new();
+    let whole = repair::wait_until_whole(&engine, options.replicas, &screen);
+    stop.run_until_cancelled(whole).await.context("asked to stop")??;
     let watch = Watch::new(options.statistics.clone());
     let before = drained(&watch, None, stop).await?;
     let ledger = open_ledger(&options.ledger)?;

@@ -15,11 +15,25 @@ const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 const TELL_AFTER: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is wrong with the mall, a phrase for each. Nothing is touched.
+/// What is wrong with a container, or with the mall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    what: String,
+    /// Whether waiting may be enough.
+    pub(crate) may_pass: bool,
+}
+
+/// Phrases for people.
+pub(crate) fn list<'a>(wrong: impl IntoIterator<Item = &'a Wrong>) -> String {
+    let phrases: Vec<&str> = wrong.into_iter().map(|wrong| wrong.what.as_str()).collect();
+    phrases.join(", ")
+}
+
+/// What is wrong with the mall. Nothing is touched.
 ///
 /// # Errors
 /// When the engine cannot be asked, or there is no such project.
-pub(crate) async fn examine(engine: &Engine, replicas: Replicas) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn examine(engine: &Engine, replicas: Replicas) -> anyhow::Result<Vec<Wrong>> {
     let containers = engine.containers().await?;
     let project = engine.project();
     anyhow::ensure!(
@@ -29,25 +43,32 @@ pub(crate) async fn examine(engine: &Engine, replicas: Replicas) -> anyhow::Resu
     let mut wrong = Vec::new();
     for service in services(replicas) {
         match containers.iter().find(|container| container.service == service) {
-            None => wrong.push(format!("{service} is missing")),
+            None => wrong.push(broken(format!("{service} is missing"))),
             Some(container) => wrong.extend(describe(container)),
         }
     }
     if engine.has_made().await? {
-        wrong.push("an earlier drill did not clean up".to_owned());
+        wrong.push(broken("an earlier drill did not clean up".to_owned()));
     }
     Ok(wrong)
 }
 
+fn broken(what: String) -> Wrong {
+    Wrong { what, may_pass: false }
+}
+
 /// What is wrong with a container.
-fn describe(container: &Container) -> Option<String> {
+fn describe(container: &Container) -> Option<Wrong> {
     let service = &container.service;
     match &container.state {
         State::Well if container.is_connected => None,
-        State::Well => Some(format!("{service} has no network")),
-        State::Running(health) => Some(format!("{service} is {health}")),
-        State::Paused => Some(format!("{service} is paused")),
-        State::Down(status) => Some(format!("{service} does not run ({status})")),
+        State::Well => Some(broken(format!("{service} has no network"))),
+        State::Running(health) => Some(Wrong {
+            what: format!("{service} is {health}"),
+            may_pass: true,
+        }),
+        State::Paused => Some(broken(format!("{service} is paused"))),
+        State::Down(status) => Some(broken(format!("{service} does not run ({status})"))),
     }
 }
 
@@ -108,10 +129,10 @@ pub(crate) async fn wait_until_whole(engine: &Engine, replicas: Replicas, screen
         anyhow::ensure!(
             begun.elapsed() < HEALTHY_WITHIN,
             "after {seconds} s the mall is not whole: {}; `just logs` says why, `just up` puts right what can be",
-            wrong.join(", ")
+            list(&wrong)
         );
         if begun.elapsed() > TELL_AFTER && !is_told {
-            let wrong = wrong.join(", ");
+            let wrong = list(&wrong);
             screen.event(&format!(
                 "still {wrong}; the engine asks at most every 90 s how a container is"
             ));
