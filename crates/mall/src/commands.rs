@@ -1,5 +1,6 @@
 //! What each command does: it takes the configuration of its service from the settings, and runs it in this process.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use lab::{ServiceUrl, audit, bench, drill, load};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
+use crate::columns::paragraph;
 use crate::config::Config;
 
 /// After Ctrl-C the answers that are under way are waited for, each for at most 10 s.
@@ -106,7 +108,12 @@ fn tool(grace_period: Duration, body: impl AsyncFnOnce(CancellationToken) -> any
     let ran = service::run(grace_period, async |stop| {
         match body(stop).await {
             Ok(result) => code = result,
-            Err(error) => eprintln!("mall: {error:#}"),
+            Err(error) => {
+                let text = format!("mall: {error:#}");
+                // Other programs look for phrases.
+                let is_read = std::io::stderr().is_terminal();
+                eprintln!("{}", if is_read { paragraph(&text, 0) } else { text }.trim_end());
+            }
         }
         Ok(())
     });
