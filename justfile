@@ -83,8 +83,8 @@ resume name:
 # Break it under load: just drill kill-order
 [group('prove')]
 [no-exit-message]
-drill name='list' *options:
-    @.just/lab.sh drill {{ quote(name) }} {{ options }}
+drill *names:
+    @.just/lab.sh drill {{ names }}
 
 # Order at a steady rate: just load --rate 1000
 [group('prove')]

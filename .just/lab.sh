@@ -6,12 +6,13 @@ set -euo pipefail
 
 need_docker
 need_own_project
-[[ -n $(containers) || "$*" == 'drill list' ]] || fail "The mall is not open." "just up"
+[[ -n $(containers) || "$*" == drill* && ${2-list} == list ]] || fail "The mall is not open." "just up"
 mkdir -p .lab
 # `just drill kill-order` is `mall drill run kill-order`.
 if [[ $1 == drill ]]; then
-  case ${2-} in
-    list | random | heal | show | run | -*) ;;
+  case ${2-list} in
+    list) set -- drill list ;;
+    random | heal | show | run | -*) ;;
     *) set -- drill run "${@:2}" ;;
   esac
 fi
