@@ -165,8 +165,9 @@ fn list() -> String {
     let rows = rows.chain([rolling.map(str::to_owned).to_vec()]);
     let table = table(&["drill", "what is done", "what must hold"], rows, &[]);
     format!(
-        "{table}\n In every drill: no acknowledged order is lost and none is shipped twice; a region that no fault touches\n \
-         is never without an acknowledgement for more than a second; 10 s after a recovery nothing waits.\n\n \
+        "{table}\n In every drill: no acknowledged order is lost and none is shipped twice; a region\n \
+         that no fault touches is never without an acknowledgement for more than a\n \
+         second; 10 s after a recovery nothing waits.\n\n \
          There are no clock steps: containers share the clock of the kernel.\n"
     )
 }
