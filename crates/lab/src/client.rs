@@ -14,8 +14,8 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::ServiceUrl;
@@ -117,14 +117,18 @@ async fn look_up(authority: &str) -> Option<Vec<SocketAddr>> {
         return Some(found.clone());
     }
     let permit = Arc::clone(&LOOKUPS).acquire_owned().await.ok()?;
+    resolve(authority, permit).await.ok().flatten()
+}
+
+/// Asks the resolver, on a thread that has the permit, and keeps the answer for all.
+fn resolve(authority: &str, permit: OwnedSemaphorePermit) -> JoinHandle<Option<Vec<SocketAddr>>> {
     let authority = authority.to_owned();
-    let look_up = move || {
+    spawn_blocking(move || {
+        let _permit = permit;
         let addresses: Vec<SocketAddr> = authority.to_socket_addrs().ok()?.collect();
         found().insert(authority, addresses.clone());
-        drop(permit);
         Some(addresses)
-    };
-    spawn_blocking(look_up).await.ok().flatten()
+    })
 }
 
 fn found() -> MutexGuard<'static, HashMap<String, Vec<SocketAddr>>> {
@@ -141,23 +145,13 @@ async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
         Some(requests)
     };
     let connected = timeout(CONNECT_TIMEOUT, connecting).await.ok().flatten();
-    if connected.is_none() {
-        refresh(authority);
+    // It was not where it was: whoever comes later is to know where it is.
+    if connected.is_none()
+        && let Ok(permit) = Arc::clone(&LOOKUPS).try_acquire_owned()
+    {
+        drop(resolve(authority, permit));
     }
     connected
-}
-
-/// Looks up a service that was not where it was, for those who come later.
-fn refresh(authority: &str) {
-    if let Ok(permit) = Arc::clone(&LOOKUPS).try_acquire_owned() {
-        let authority = authority.to_owned();
-        spawn_blocking(move || {
-            if let Ok(addresses) = authority.to_socket_addrs() {
-                found().insert(authority, addresses.collect());
-            }
-            drop(permit);
-        });
-    }
 }
 
 fn request(authority: &str, order: Order<'_>) -> Request<Full<Bytes>> {

@@ -18,8 +18,6 @@ const SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// Whose project a container or a volume is that a drill has made.
 const MADE_FOR: &str = "mall.drill.project";
-/// What the engine calls a container that has ended and is about to be started again.
-const RESTARTING: &str = "restarting";
 /// A call of the engine takes at most so many seconds: stopping Kafka may take 60.
 const CALL_SECONDS: u64 = 90;
 
@@ -37,17 +35,12 @@ pub(crate) enum State {
     Well,
     /// It runs; its health check says otherwise, or nothing yet.
     Running(String),
+    /// It has ended, and the engine is about to start it again.
+    Restarting,
     /// It is frozen.
     Paused,
     /// It runs no longer, or not yet.
     Down(String),
-}
-
-impl State {
-    /// Whether it has ended and is about to be started again.
-    pub(crate) fn is_restarting(&self) -> bool {
-        matches!(self, Self::Running(how) if how == RESTARTING)
-    }
 }
 
 /// A container of the project.
@@ -245,7 +238,7 @@ fn state(container: &ContainerInspectResponse) -> State {
             None | Some(HealthStatusEnum::NONE | HealthStatusEnum::HEALTHY | HealthStatusEnum::EMPTY) => State::Well,
             Some(health) => State::Running(health.to_string()),
         },
-        Some(ContainerStateStatusEnum::RESTARTING) => State::Running(RESTARTING.to_owned()),
+        Some(ContainerStateStatusEnum::RESTARTING) => State::Restarting,
         status => State::Down(status.map_or_else(|| "unknown".to_owned(), |status| status.to_string())),
     }
 }

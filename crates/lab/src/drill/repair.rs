@@ -57,16 +57,18 @@ fn broken(what: String) -> Wrong {
     Wrong { what, may_pass: false }
 }
 
+fn passing(what: String) -> Wrong {
+    Wrong { what, may_pass: true }
+}
+
 /// What is wrong with a container.
 fn describe(container: &Container) -> Option<Wrong> {
     let service = &container.service;
     match &container.state {
         State::Well if container.is_connected => None,
         State::Well => Some(broken(format!("{service} has no network"))),
-        State::Running(health) => Some(Wrong {
-            what: format!("{service} is {health}"),
-            may_pass: true,
-        }),
+        State::Running(health) => Some(passing(format!("{service} is {health}"))),
+        State::Restarting => Some(passing(format!("{service} is restarting"))),
         State::Paused => Some(broken(format!("{service} is paused"))),
         State::Down(status) => Some(broken(format!("{service} does not run ({status})"))),
     }
@@ -107,7 +109,7 @@ pub(crate) async fn heal(engine: &Engine, replicas: Replicas) -> anyhow::Result<
                 engine.start(id).await?;
                 done.push(format!("{service} is started"));
             }
-            State::Well | State::Running(_) => {}
+            State::Well | State::Running(_) | State::Restarting => {}
         }
     }
     Ok(done)

@@ -13,7 +13,7 @@ use crate::ServiceUrl;
 use crate::ledger::{Ledger, Line, Phase};
 use crate::load::{self, Board, Plan, now};
 
-use super::engine::{Container, Engine};
+use super::engine::{Container, Engine, State};
 use super::faults::{Kind, NO_LAG, Touches, ordinal};
 use super::schedule::{Act, Step};
 use super::screen::Screen;
@@ -134,7 +134,7 @@ impl Runner<'_> {
         let begun = Instant::now();
         loop {
             let container = self.engine.container(subject).await?;
-            if !container.state.is_restarting() || self.stop.is_cancelled() {
+            if container.state != State::Restarting || self.stop.is_cancelled() {
                 return Ok(container);
             }
             anyhow::ensure!(
