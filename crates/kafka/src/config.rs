@@ -16,9 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Properties;
 
-/// How long a record may wait for its acknowledgement. librdkafka looks at it up to 500 ms late while it reconnects, and
-/// an order may have waited 500 ms before: a client has its answer within 6 s.
+/// How long librdkafka itself tries to deliver a record of a transaction. It looks at it up to 500 ms late while it
+/// reconnects.
 const MESSAGE_TIMEOUT: Duration = Duration::from_millis(4500);
+/// The same outside of transactions: never while the client lives. The [`Producer`](crate::Producer) gives up a batch long
+/// before, and the client with it, because librdkafka may write other records twice when it gives up one.
+const ENDLESS: Duration = Duration::from_secs(60);
 /// What a broker waits for the end of a transaction before it aborts it. Longer than a record may take, short enough
 /// that a repository that dies for good does not hold up readers for long.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -152,7 +155,7 @@ impl Config {
 
     /// An idempotent producer that gathers records for `linger` before it sends them.
     pub(crate) fn producer(&self, client_id: &str, linger: Duration) -> ClientConfig {
-        let message_timeout = MESSAGE_TIMEOUT.as_millis().to_string();
+        let message_timeout = ENDLESS.as_millis().to_string();
         self.client(
             client_id,
             &[
