@@ -13,7 +13,7 @@ use crate::{ServiceUrl, Settings};
 use super::engine::Engine;
 use super::faults::{FAULTS, Fault};
 use super::runner::default_ledger;
-use super::schedule::{Step, full_disk, random, rolling_restart, single};
+use super::schedule::{Length, Step, full_disk, random, rolling_restart, single};
 use super::screen::Screen;
 use super::timeline::Timeline;
 use super::{Drill, Options, Outcome, drill, picture, repair, report};
@@ -47,6 +47,9 @@ enum Action {
         /// Their names, see `mall drill list`.
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+        /// Each fault as short as it makes sense, instead of as long.
+        #[arg(long)]
+        short: bool,
         #[command(flatten)]
         load: Load,
     },
@@ -123,10 +126,11 @@ pub async fn run(
         Action::Show { ledger, json: false } => print(&picture::draw(&Timeline::read(&ledger)?)),
         Action::Show { ledger, json: true } => print(&(report::json(&Timeline::read(&ledger)?)?)),
         Action::Heal => heal(&project, replicas).await?,
-        Action::Run { names, load } => {
+        Action::Run { names, short, load } => {
+            let length = if short { Length::Shortest } else { Length::Longest };
             let drill = Drill {
                 introduction: format!("Drill: {}.\n", names.join(", ")),
-                steps: named(&names, replicas)?.into_iter(),
+                steps: named(&names, length, replicas)?.into_iter(),
                 time: Duration::MAX,
             };
             return run_drill(&options(load), drill, stop).await;
@@ -173,19 +177,19 @@ fn list() -> String {
 }
 
 /// The steps of drills.
-fn named(names: &[String], replicas: Replicas) -> anyhow::Result<Vec<Step>> {
+fn named(names: &[String], length: Length, replicas: Replicas) -> anyhow::Result<Vec<Step>> {
     let mut steps = Vec::new();
     for name in names {
         match name.as_str() {
             ALL => {
-                steps.extend(FAULTS.iter().flat_map(|fault| single(fault, replicas)));
+                steps.extend(FAULTS.iter().flat_map(|fault| single(fault, length, replicas)));
                 steps.extend(full_disk(replicas));
                 steps.extend(rolling_restart(replicas));
             }
             FULL_DISK => steps.extend(full_disk(replicas)),
             ROLLING_RESTART => steps.extend(rolling_restart(replicas)),
             name => match Fault::named(name) {
-                Some(fault) => steps.extend(single(fault, replicas)),
+                Some(fault) => steps.extend(single(fault, length, replicas)),
                 None => anyhow::bail!("there is no drill {name:?}; there are: {}", all_names().join(", ")),
             },
         }

@@ -12,6 +12,9 @@ use super::timeline::Timeline;
 use super::watch::{Sample, caught_up, ships_again};
 use crate::terminal::{table, thousands};
 
+/// The column that says when it was back.
+const BACK_AFTER: usize = 5;
+
 /// What is known of a fault afterwards. Durations are from the time that its cause was taken away.
 #[derive(Debug)]
 struct Row {
@@ -152,6 +155,9 @@ impl Judge<'_> {
         };
         bound(back, healed, limit.unwrap_or(NO_LAG), "back");
         bound(lag, back.unwrap_or(healed), NO_LAG, "no lag");
+        if Fault::named(&span.name).is_some_and(|fault| !fault.is_noticed()) {
+            row.cells[BACK_AFTER] = "–".to_owned();
+        }
         row
     }
 
@@ -164,7 +170,6 @@ impl Judge<'_> {
                 ships_again(self.samples, partition, healed)
             }
             Some(Kind::Statistics) => self.samples.iter().map(|sample| sample.at).find(|at| *at > healed),
-            // Nobody outside notices ZooKeeper: no region is touched.
             _ => self.timeline.recovered(index),
         }
     }

@@ -168,8 +168,10 @@ impl Runner<'_> {
         if !came_back {
             return self.screen.event("not back in time");
         }
-        self.screen
-            .event(&format!("back after {:.1} s", healed.at.elapsed().as_secs_f64()));
+        if acts.iter().any(|act| act.fault.is_noticed()) {
+            self.screen
+                .event(&format!("back after {:.1} s", healed.at.elapsed().as_secs_f64()));
+        }
         let back = Instant::now();
         let history = RefCell::default();
         let is_caught_up = || self.is_caught_up(&mut history.borrow_mut());

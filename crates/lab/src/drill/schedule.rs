@@ -24,8 +24,19 @@ pub(crate) struct Step {
     pub(crate) acts: Vec<Act>,
 }
 
+/// How long a fault lasts that is asked for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    Shortest,
+    Longest,
+}
+
 /// One fault, done once; to the second replica, where there are several.
-pub(crate) fn single(fault: &'static Fault, replicas: Replicas) -> Vec<Step> {
+pub(crate) fn single(fault: &'static Fault, length: Length, replicas: Replicas) -> Vec<Step> {
+    let seconds = match length {
+        Length::Shortest => fault.shortest,
+        Length::Longest => fault.longest,
+    };
     let mut subjects = fault.kind.services(replicas);
     let subject = subjects.swap_remove(1.min(subjects.len() - 1));
     vec![Step {
@@ -33,14 +44,17 @@ pub(crate) fn single(fault: &'static Fault, replicas: Replicas) -> Vec<Step> {
         acts: vec![Act {
             fault,
             subject,
-            length: Duration::from_secs(fault.longest),
+            length: Duration::from_secs(seconds),
         }],
     }]
 }
 
 /// Kafka on a disk that is full.
 pub(crate) fn full_disk(replicas: Replicas) -> Vec<Step> {
-    FULL_DISK.iter().flat_map(|fault| single(fault, replicas)).collect()
+    let parts = FULL_DISK.iter();
+    parts
+        .flat_map(|fault| single(fault, Length::Longest, replicas))
+        .collect()
 }
 
 /// Every container is stopped and started, one after the other, as an update would do.
