@@ -16,6 +16,10 @@ if [[ $1 == drill ]]; then
     *) set -- drill run "${@:2}" ;;
   esac
 fi
-terminal=()
-[[ -t 0 && -t 1 ]] || terminal=(-T)
-exec docker compose run --rm ${terminal[@]+"${terminal[@]}"} lab "$@"
+[[ ! -t 0 || ! -t 1 ]] || exec docker compose run --rm lab "$@"
+# Without a terminal Compose does not pass a Ctrl-C on: it ends, and the tool would go on unseen.
+name=${COMPOSE_PROJECT_NAME:-mall}-lab-$$ code=0
+trap : INT TERM
+docker compose run --rm -T --name "$name" lab "$@" || code=$?
+if docker kill --signal INT "$name" >/dev/null 2>&1; then docker attach --no-stdin "$name" || code=$?; fi
+exit "$code"

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -20,7 +21,7 @@ use crate::authorization::refuses_topic;
 use crate::connection::Connection;
 use crate::{Config, Forbidden};
 
-/// How long a request for metadata may take.
+/// How long a broker may take to answer both clients of a producer.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most records that go to the client that sends at once. With five records of a partition on their way librdkafka
 /// keeps the rest back until these are acknowledged (it counts records where it means requests, its pull request 4989),
@@ -59,7 +60,7 @@ struct Shared {
 struct Clients {
     prompt: Client,
     gathering: Client,
-    /// The outcome of one of their records is unknown. Nothing more is sent with them: when librdkafka gives up a record
+    /// The outcome of one of their records is unknown, or a broker did not answer. Nothing more is sent with them: when librdkafka gives up a record
     /// whose answer is missing, it numbers those after it anew, and sends them again. Those that the broker has appended
     /// already, but whose answers are missing too, would be in the log twice (seen with librdkafka 2.12).
     spent: AtomicBool,
@@ -250,16 +251,27 @@ impl ProducerHealth {
 }
 
 impl Shared {
+    /// Asks over the connections of both clients.
+    fn metadata(&self, clients: &Clients) -> Result<Metadata, KafkaError> {
+        let deadline = Instant::now() + METADATA_TIMEOUT;
+        clients.gathering.metadata(&self.topic, METADATA_TIMEOUT)?;
+        let rest = deadline.saturating_duration_since(Instant::now());
+        clients.prompt.metadata(&self.topic, rest)
+    }
+
     fn check(&self, partition: i32) -> Result<(), String> {
         let (clients, topic) = (self.clients(), &self.topic);
         if let Some(forbidden) = self.refusal() {
             return Err(forbidden.to_string());
         }
-        // Both: each has connections of its own.
-        let metadata = clients
-            .gathering
-            .metadata(topic, METADATA_TIMEOUT)
-            .and_then(|_| clients.prompt.metadata(topic, METADATA_TIMEOUT));
+        let metadata = match self.metadata(&clients) {
+            // A connection may be dead without an end, as after a change of the address: new ones are tried at once.
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
+                clients.spent.store(true, Ordering::Relaxed);
+                self.metadata(&self.clients())
+            }
+            answer => answer,
+        };
         let metadata = metadata.map_err(|error| {
             self.connection.down(&error.to_string());
             self.connection.outage(&error)

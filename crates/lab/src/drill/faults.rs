@@ -9,6 +9,9 @@ use super::engine::{Container, Engine};
 
 /// A service is back so soon after its container was started.
 const SERVICE_BACK: Duration = Duration::from_secs(3);
+/// The same after it had no network: it may have another address then, and its connections of before end only when
+/// requests on them time out, after 5 to 6 s.
+const SERVICE_BACK_AFTER_CUT: Duration = Duration::from_secs(10);
 /// A broker, so soon after its own was: it reads its logs, and waits for its former ZooKeeper session to expire.
 const BROKER_BACK: Duration = Duration::from_secs(30);
 /// After a service is back, everything that waited is shipped and counted within this, at 500 orders a second.
@@ -177,8 +180,9 @@ impl Fault {
 
     /// How soon it is back when its cause is over.
     pub(crate) fn back(&self) -> Duration {
-        match self.kind {
-            Kind::Kafka | Kind::ZooKeeper => BROKER_BACK,
+        match (self.kind, self.verb) {
+            (Kind::Kafka | Kind::ZooKeeper, _) => BROKER_BACK,
+            (_, Verb::Cut) => SERVICE_BACK_AFTER_CUT,
             _ => SERVICE_BACK,
         }
     }

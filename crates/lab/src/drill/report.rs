@@ -140,6 +140,7 @@ impl Judge<'_> {
             .timeline
             .group(index)
             .filter_map(|span| Fault::named(&span.name))
+            .filter(|fault| fault.is_noticed())
             .map(Fault::back)
             .max();
         let mut bound = |time: Option<u64>, from: u64, limit: Duration, verb: &str| {
