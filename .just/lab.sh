@@ -17,9 +17,9 @@ if [[ $1 == drill ]]; then
   esac
 fi
 [[ ! -t 0 || ! -t 1 ]] || exec docker compose run --rm lab "$@"
-# Without a terminal Compose does not pass a Ctrl-C on: it ends, and the tool would go on unseen.
+# Without a terminal Compose passes a Ctrl-C on and ends at once, while the tool still gives back what it took away.
 name=${COMPOSE_PROJECT_NAME:-mall}-lab-$$ code=0
 trap : INT TERM
 docker compose run --rm -T --name "$name" lab "$@" || code=$?
-if docker kill --signal INT "$name" >/dev/null 2>&1; then docker attach --no-stdin "$name" || code=$?; fi
+if [[ -n $(docker ps -q --filter "name=^/$name\$") ]]; then docker attach --no-stdin "$name" || code=$?; fi
 exit "$code"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::DRAIN;
@@ -18,6 +19,9 @@ const TEMPORARY_FAILURE: u8 = 75;
 pub const MIN_GRACE_PERIOD: Duration = DRAIN.saturating_add(Duration::from_secs(1));
 /// Tasks on threads of their own that did not stop have this long to notice that the process ends.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
+
+/// A signal that comes again within this is the same one: Docker Compose passes one Ctrl-C on twice, 30 ms apart.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// A failure after which the process should come back later: it exits with code 75.
 #[derive(Debug, thiserror::Error)]
@@ -72,12 +76,17 @@ where
 {
     let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
+    let mut signalled = async || {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
     let shutdown = CancellationToken::new();
     let mut body = std::pin::pin!(body(shutdown.clone()));
     let signal = tokio::select! {
         outcome = &mut body => return outcome,
-        _ = terminate.recv() => Some("SIGTERM"),
-        _ = interrupt.recv() => Some("SIGINT"),
+        signal = signalled() => Some(signal),
         // A part of the body has failed and stops the others.
         () = shutdown.cancelled() => None,
     };
@@ -88,16 +97,38 @@ where
         () = tokio::time::sleep(grace_period) => {
             anyhow::bail!("did not stop within the grace period of {} s", grace_period.as_secs_f32())
         }
-        _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal"),
-        _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal"),
+        () = another(&mut signalled) => anyhow::bail!("stopped at once by a second signal"),
+    }
+}
+
+/// Waits for a signal that is not the one before, which has just come, once more.
+async fn another(signalled: &mut impl AsyncFnMut() -> &'static str) {
+    let first = Instant::now();
+    loop {
+        signalled().await;
+        if first.elapsed() >= SAME_SIGNAL {
+            return;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, timeout};
+    use tokio::time::{sleep, timeout};
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_that_comes_twice_is_one_and_a_later_one_is_another() {
+        let begun = Instant::now();
+        let mut pauses = [30, 2000].map(Duration::from_millis).into_iter();
+        let mut signalled = async || {
+            sleep(pauses.next().expect("two signals")).await;
+            "SIGINT"
+        };
+        another(&mut signalled).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(2030));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_inside_is_bounded_by_the_grace_period_like_a_signal() {
