@@ -16,12 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Properties;
 
-/// How long librdkafka itself tries to deliver a record of a transaction. It looks at it up to 500 ms late while it
-/// reconnects.
-const MESSAGE_TIMEOUT: Duration = Duration::from_millis(4500);
-/// The same outside of transactions: never while the client lives. The [`Producer`](crate::Producer) gives up a batch long
-/// before, and the client with it, because librdkafka may write other records twice when it gives up one.
-const ENDLESS: Duration = Duration::from_secs(60);
+/// When librdkafka times out a record. Later than the [`Producer`](crate::Producer) gives up a batch and its clients: when
+/// librdkafka times out a record itself, it may write others twice.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same in a transaction, which then fails as a whole. librdkafka looks at it up to 500 ms late while it reconnects.
+const TRANSACTIONAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(4500);
 /// What a broker waits for the end of a transaction before it aborts it. Longer than a record may take, short enough
 /// that a repository that dies for good does not hold up readers for long.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -155,7 +154,7 @@ impl Config {
 
     /// An idempotent producer that gathers records for `linger` before it sends them.
     pub(crate) fn producer(&self, client_id: &str, linger: Duration) -> ClientConfig {
-        let message_timeout = ENDLESS.as_millis().to_string();
+        let message_timeout = MESSAGE_TIMEOUT.as_millis().to_string();
         self.client(
             client_id,
             &[
@@ -171,7 +170,7 @@ impl Config {
 
     /// A transactional producer: a newer one with the same id fences it.
     pub(crate) fn transactional_producer(&self, client_id: &str, transactional_id: &str) -> ClientConfig {
-        let message_timeout = MESSAGE_TIMEOUT.as_millis().to_string();
+        let message_timeout = TRANSACTIONAL_MESSAGE_TIMEOUT.as_millis().to_string();
         self.client(
             client_id,
             &[

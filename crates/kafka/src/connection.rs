@@ -42,7 +42,7 @@ struct State {
 struct Outage {
     /// Since when no broker answers; `None` while one does.
     since: Option<Instant>,
-    /// When the client was last replaced in this outage.
+    /// When the client was last replaced, in this outage or before.
     renewed: Option<Instant>,
     /// When the last outage ended.
     ended: Option<Instant>,
@@ -74,7 +74,6 @@ impl Connection {
             let mut outage = self.0.outage.lock();
             let seconds = outage.since.take().map(|since| since.elapsed().as_secs());
             outage.ended = Some(Instant::now());
-            outage.renewed = None;
             outage.reason = None;
             outage.refusal = None;
             tracing::info!(client = self.0.client, seconds, "kafka is back");
@@ -100,7 +99,7 @@ impl Connection {
 
     /// Whether the client has been without a broker for [`RENEWAL`] and is to be replaced.
     pub(crate) fn needs_renewal(&self) -> bool {
-        let waiting = |outage: &Outage| outage.renewed.or(outage.since).map(|since| since.elapsed());
+        let waiting = |outage: &Outage| outage.renewed.max(outage.since).map(|since| since.elapsed());
         self.is_down() && waiting(&self.0.outage.lock()) > Some(RENEWAL)
     }
 

@@ -60,10 +60,10 @@ struct Shared {
 struct Clients {
     prompt: Client,
     gathering: Client,
-    /// The outcome of one of their records is unknown, or a broker did not answer. Nothing more is sent with them: when librdkafka gives up a record
-    /// whose answer is missing, it numbers those after it anew, and sends them again. Those that the broker has appended
-    /// already, but whose answers are missing too, would be in the log twice (seen with librdkafka 2.12).
-    spent: AtomicBool,
+    /// The outcome of one of their records is unknown, or a broker did not answer. Nothing more is sent with them: when
+    /// librdkafka times out a record whose answer is missing, it gives those after it new sequence numbers, and sends
+    /// them again. Those that the broker has appended already would be in the log twice (seen with librdkafka 2.12).
+    given_up: AtomicBool,
 }
 
 /// A record on its way to a partition.
@@ -94,7 +94,7 @@ impl Clients {
         Ok(Self {
             prompt: client(Duration::ZERO)?,
             gathering: client(LINGER)?,
-            spent: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
         })
     }
 
@@ -133,7 +133,7 @@ impl Shared {
         if forbidden && self.refusal().is_some() {
             return Arc::clone(&clients);
         }
-        if broken.is_some() || clients.spent.load(Ordering::Relaxed) || self.connection.needs_renewal() {
+        if broken.is_some() || clients.given_up.load(Ordering::Relaxed) || self.connection.needs_renewal() {
             let client = self.client_id.as_str();
             match Clients::create(&self.config, client, &self.connection) {
                 Ok(fresh) => {
@@ -204,7 +204,7 @@ impl Producer {
             .iter()
             .any(|outcome| matches!(outcome, Err(SendError::Unknown(_))))
         {
-            clients.spent.store(true, Ordering::Relaxed);
+            clients.given_up.store(true, Ordering::Relaxed);
         }
         let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
         if failed.is_some_and(|error| error.is_refused() || clients.fatal_error().as_ref().is_some_and(refuses_topic)) {
@@ -237,8 +237,8 @@ impl ProducerHealth {
         self.0.connection.is_down() || self.0.refusal().is_some()
     }
 
-    /// Asks the broker whether records for `partition` can be written. Replaces clients that are broken, or that have
-    /// reached no broker for [`RENEWAL`](crate::RENEWAL). Takes at most four seconds.
+    /// Asks the broker whether records for `partition` can be written. Replaces clients that are broken, that get no
+    /// answer, or that have reached no broker for [`RENEWAL`](crate::RENEWAL). Takes at most four seconds.
     ///
     /// # Errors
     /// The reason why not, as a sentence for an operator.
@@ -265,9 +265,9 @@ impl Shared {
             return Err(forbidden.to_string());
         }
         let metadata = match self.metadata(&clients) {
-            // A connection may be dead without an end, as after a change of the address: new ones are tried at once.
+            // A connection of before a change of the own address ends only by a timeout: new ones are tried at once.
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
-                clients.spent.store(true, Ordering::Relaxed);
+                clients.given_up.store(true, Ordering::Relaxed);
                 self.metadata(&self.clients())
             }
             answer => answer,

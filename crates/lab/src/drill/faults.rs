@@ -93,7 +93,7 @@ pub(crate) const FAULTS: [Fault; 27] = [
     fault("kill-order", Verb::Kill, Kind::Order, 1, 5),
     fault("pause-order", Verb::Pause, Kind::Order, 2, 8),
     fault("stop-order", Verb::Stop, Kind::Order, 1, 5),
-    // Answers of Kafka that were lost come again when order-N has just given them up (4.5 s).
+    // order-N waits 4.5 s for Kafka: answers that a cut of 5 s holds up arrive just after it has given them up.
     fault("cut-order", Verb::Cut, Kind::Order, 2, 5),
     fault("twin-order", Verb::Twin, Kind::Order, 4, 10),
     fault("kill-repository", Verb::Kill, Kind::Repository, 1, 5),

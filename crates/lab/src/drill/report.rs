@@ -12,9 +12,6 @@ use super::timeline::Timeline;
 use super::watch::{Sample, caught_up, ships_again};
 use crate::terminal::{table, thousands};
 
-/// The column that says when it was back.
-const BACK_AFTER: usize = 5;
-
 /// What is known of a fault afterwards. Durations are from the time that its cause was taken away.
 #[derive(Debug)]
 struct Row {
@@ -151,14 +148,13 @@ impl Judge<'_> {
                 row.broken
                     .push(format!("{what}: {verb} {found}, expected within {limit} s"));
             }
-            row.cells
-                .push(found.map_or_else(|| "never".to_owned(), |found| format!("{} s", seconds(found))));
+            found.map_or_else(|| "never".to_owned(), |found| format!("{} s", seconds(found)))
         };
-        bound(back, healed, limit.unwrap_or(NO_LAG), "back");
-        bound(lag, back.unwrap_or(healed), NO_LAG, "no lag");
-        if Fault::named(&span.name).is_some_and(|fault| !fault.is_noticed()) {
-            row.cells[BACK_AFTER] = "–".to_owned();
-        }
+        let back_after = bound(back, healed, limit.unwrap_or(NO_LAG), "back");
+        let no_lag_after = bound(lag, back.unwrap_or(healed), NO_LAG, "no lag");
+        let is_noticed = Fault::named(&span.name).is_none_or(Fault::is_noticed);
+        let back_after = if is_noticed { back_after } else { "–".to_owned() };
+        row.cells.extend([back_after, no_lag_after]);
         row
     }
 
