@@ -5,6 +5,7 @@ mod command;
 mod disk;
 pub(crate) mod engine;
 mod faults;
+mod lossy;
 mod network;
 mod picture;
 mod repair;

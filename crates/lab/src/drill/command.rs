@@ -1,5 +1,6 @@
 //! `mall drill`.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::{ServiceUrl, Settings};
 
 use super::engine::Engine;
 use super::faults::{FAULTS, Fault};
+use super::lossy::relay;
 use super::runner::default_ledger;
 use super::schedule::{Length, Step, full_disk, random, rolling_restart, single};
 use super::screen::Screen;
@@ -66,6 +68,12 @@ enum Action {
     },
     /// Give back whatever a drill took away that was itself killed: start, let go on, reconnect, remove.
     Heal,
+    /// What `lossy-order` starts beside the second order-N.
+    #[command(hide = true)]
+    Relay {
+        /// Where Kafka is.
+        broker: SocketAddr,
+    },
     /// Draw the picture of a ledger.
     Show {
         /// A ledger of a drill, or of a load; `-`: standard input.
@@ -125,6 +133,7 @@ pub async fn run(
         Action::List => print(&list()),
         Action::Show { ledger, json: false } => print(&picture::draw(&Timeline::read(&ledger)?)),
         Action::Show { ledger, json: true } => print(&(report::json(&Timeline::read(&ledger)?)?)),
+        Action::Relay { broker } => relay(broker, stop).await?,
         Action::Heal => heal(&project, replicas).await?,
         Action::Run { names, short, load } => {
             let length = if short { Length::Shortest } else { Length::Longest };

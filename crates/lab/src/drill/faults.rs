@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use domain::Replicas;
+use tokio::time::sleep;
 
 use super::engine::{Container, Engine};
 
@@ -18,6 +19,8 @@ const BROKER_BACK: Duration = Duration::from_secs(30);
 pub(crate) const NO_LAG: Duration = Duration::from_secs(10);
 /// What waited meanwhile comes all at once: a region counts as touched for this long after it has recovered.
 pub(crate) const SETTLING: Duration = Duration::from_secs(3);
+/// Two with the same ordinal run for so long when the first is back: it has read the log, and the second has gone on.
+const BOTH_RUN: Duration = Duration::from_secs(1);
 /// A region that no fault touches has an acknowledgement at least this often.
 pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,10 @@ pub(crate) enum Verb {
     Cut,
     /// A second one with the same ordinal runs beside it, and is removed.
     Twin,
+    /// A second one with the same ordinal takes its place, and is removed when the first is back beside it.
+    TakeOver,
+    /// The same, and the connections of the second one to Kafka break when an answer comes.
+    LossyTakeOver,
     /// Kafka is moved to a small disk.
     Shrink,
     /// That disk is filled, and room is made again.
@@ -85,7 +92,7 @@ const fn fault(name: &'static str, verb: Verb, kind: Kind, shortest: u64, longes
 }
 
 /// All of them. The clocks of containers cannot be changed: they are the kernel's.
-pub(crate) const FAULTS: [Fault; 27] = [
+pub(crate) const FAULTS: [Fault; 28] = [
     fault("kill-gateway", Verb::Kill, Kind::Gateway, 1, 5),
     fault("pause-gateway", Verb::Pause, Kind::Gateway, 2, 8),
     fault("stop-gateway", Verb::Stop, Kind::Gateway, 1, 5),
@@ -95,7 +102,9 @@ pub(crate) const FAULTS: [Fault; 27] = [
     fault("stop-order", Verb::Stop, Kind::Order, 1, 5),
     // order-N waits 4.5 s for Kafka: answers that a cut of 5 s holds up arrive just after it has given them up.
     fault("cut-order", Verb::Cut, Kind::Order, 2, 5),
-    fault("twin-order", Verb::Twin, Kind::Order, 4, 10),
+    // The gateway keeps its connection: a second order-N that is only beside the first gets no order.
+    fault("twin-order", Verb::TakeOver, Kind::Order, 4, 10),
+    fault("lossy-order", Verb::LossyTakeOver, Kind::Order, 4, 10),
     fault("kill-repository", Verb::Kill, Kind::Repository, 1, 5),
     fault("pause-repository", Verb::Pause, Kind::Repository, 2, 8),
     fault("stop-repository", Verb::Stop, Kind::Repository, 1, 5),
@@ -195,6 +204,14 @@ impl Fault {
             Verb::Stop => engine.stop(&container.id).await,
             Verb::Cut => engine.cut(container).await,
             Verb::Twin => engine.twin(container).await,
+            Verb::TakeOver => {
+                engine.stop(&container.id).await?;
+                engine.twin(container).await
+            }
+            Verb::LossyTakeOver => {
+                engine.stop(&container.id).await?;
+                engine.lossy_twin(container).await
+            }
             Verb::Shrink => engine.shrink().await,
             Verb::Fill => engine.fill().await,
             Verb::MoveBack => engine.move_back().await.map(drop),
@@ -208,6 +225,11 @@ impl Fault {
             Verb::Pause => engine.unpause(&container.id).await,
             Verb::Cut => engine.reconnect(Some(&container.id)).await.map(drop),
             Verb::Twin => engine.remove_twin(&container.service).await,
+            Verb::TakeOver | Verb::LossyTakeOver => {
+                engine.start(&container.id).await?;
+                sleep(BOTH_RUN).await;
+                engine.remove_twin(&container.service).await
+            }
             Verb::Shrink => engine.start_on_small_disk().await,
             Verb::Fill => engine.make_room().await,
         }
@@ -222,6 +244,8 @@ impl Fault {
             Verb::Stop => format!("{kind} is stopped, and started after {seconds} s"),
             Verb::Cut => format!("{kind} has no network for {seconds} s"),
             Verb::Twin => format!("a second {kind}, same ordinal, for {seconds} s"),
+            Verb::TakeOver => format!("a second {kind} takes its place for {seconds} s"),
+            Verb::LossyTakeOver => format!("a second {kind} that loses Kafka's answers, for {seconds} s"),
             Verb::Shrink => format!("{kind} is moved to a small disk"),
             Verb::Fill => format!("{kind} is moved to a small disk; that is full for {seconds} s"),
             Verb::MoveBack => format!("{kind} is moved back"),

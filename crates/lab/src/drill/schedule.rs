@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_seed_always_gives_the_same_schedule() {
         let expected = [
-            "4987: pause-order order-0 6665",
+            "4987: kill-order order-0 4934",
             "2298: kill-repository repository-2 4664 and twin-repository repository-0 6638",
             "1827: pause-zookeeper zookeeper 6552",
             "2313: kill-repository repository-0 2137",

@@ -27,10 +27,17 @@ impl Engine {
         format!("{}-drill-{service}", self.project())
     }
 
-    /// Removes the second container of a service.
+    /// Removes the second container of a service, and its relay.
     pub(crate) async fn remove_twin(&self, service: &str) -> anyhow::Result<()> {
-        self.remove(&self.name_of_twin(service)).await
+        let twin = self.name_of_twin(service);
+        self.remove(&twin).await?;
+        self.remove(&name_of_relay(&twin)).await
     }
+}
+
+/// The container through which a second one speaks with Kafka, where it has one.
+pub(super) fn name_of_relay(twin: &str) -> String {
+    format!("{twin}-relay")
 }
 
 /// What a client asks for of what the engine has made of it.
