@@ -148,7 +148,10 @@ impl Judge<'_> {
                 row.broken
                     .push(format!("{what}: {verb} {found}, expected within {limit} s"));
             }
-            found.map_or_else(|| "never".to_owned(), |found| format!("{} s", seconds(found)))
+            // The load of a drill that was stopped ends before anybody can tell.
+            let is_known = self.timeline.ended >= from + limit.as_micros() as u64;
+            let not_found = if is_known { "never" } else { "?" };
+            found.map_or_else(|| not_found.to_owned(), |found| format!("{} s", seconds(found)))
         };
         let back_after = bound(back, healed, limit.unwrap_or(NO_LAG), "back");
         let no_lag_after = bound(lag, back.unwrap_or(healed), NO_LAG, "no lag");

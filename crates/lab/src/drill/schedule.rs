@@ -24,7 +24,7 @@ pub(crate) struct Step {
     pub(crate) acts: Vec<Act>,
 }
 
-/// How long a fault lasts that is asked for by name.
+/// How long a fault lasts that is asked for by name, and how long nothing is done before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Length {
     Shortest,
@@ -33,14 +33,14 @@ pub(crate) enum Length {
 
 /// One fault, done once; to the second replica, where there are several.
 pub(crate) fn single(fault: &'static Fault, length: Length, replicas: Replicas) -> Vec<Step> {
-    let seconds = match length {
-        Length::Shortest => fault.shortest,
-        Length::Longest => fault.longest,
+    let (quiet, seconds) = match length {
+        Length::Shortest => (1, fault.shortest),
+        Length::Longest => (3, fault.longest),
     };
     let mut subjects = fault.kind.services(replicas);
     let subject = subjects.swap_remove(1.min(subjects.len() - 1));
     vec![Step {
-        quiet: Duration::from_secs(3),
+        quiet: Duration::from_secs(quiet),
         acts: vec![Act {
             fault,
             subject,
