@@ -85,7 +85,13 @@ impl Client {
             };
             let request = request(&self.authority, order);
             match timeout(ANSWER_TIMEOUT, exchange(connection, request)).await {
-                Ok(Ok(answer)) => return answer,
+                Ok(Ok(answer)) => {
+                    if is_of_a_stranger(&answer) {
+                        self.connection = None;
+                        look_up_again(&self.authority);
+                    }
+                    return answer;
+                }
                 Ok(Err(NotSent)) => self.connection = None,
                 Err(_) => {
                     self.connection = None;
@@ -96,6 +102,12 @@ impl Client {
         self.connection = None;
         Answer::Refused { status: None }
     }
+}
+
+/// A good order is refused with 503, or 409 for its key. Whoever refuses it otherwise may be another, who has the
+/// address now: containers that start at the same time can swap theirs.
+fn is_of_a_stranger(answer: &Answer) -> bool {
+    matches!(answer, Answer::Refused { status: Some(status) } if ![409, 503].contains(status))
 }
 
 fn unknown(status: Option<StatusCode>) -> Answer {
@@ -145,13 +157,17 @@ async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
         Some(requests)
     };
     let connected = timeout(CONNECT_TIMEOUT, connecting).await.ok().flatten();
-    // It was not where it was: whoever comes later is to know where it is.
-    if connected.is_none()
-        && let Ok(permit) = Arc::clone(&LOOKUPS).try_acquire_owned()
-    {
-        drop(resolve(authority, permit));
+    if connected.is_none() {
+        look_up_again(authority);
     }
     connected
+}
+
+/// It is not where it was: whoever comes later is to know where it is.
+fn look_up_again(authority: &str) {
+    if let Ok(permit) = Arc::clone(&LOOKUPS).try_acquire_owned() {
+        drop(resolve(authority, permit));
+    }
 }
 
 fn request(authority: &str, order: Order<'_>) -> Request<Full<Bytes>> {
@@ -220,7 +236,29 @@ fn answer(status: StatusCode, replayed: bool, body: &[u8]) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_stranger_at_the_address_gets_one_order_of_a_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let service = format!("http://{}", listener.local_addr().expect("its address"));
+        let mut client = Client::new(&service.parse().expect("a URL"));
+        let order = Order::Form { form: "", key: None };
+        for (status, is_kept) in [("404 Not Found", false), ("503 Service Unavailable", true)] {
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                stream.read_u8().await.expect("a request");
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.expect("sent");
+                stream
+            };
+            let (answer, _stream) = tokio::join!(client.post(order), serve);
+            assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
+            assert_eq!(client.connection.is_some(), is_kept, "{status}");
+        }
+    }
 
     #[test]
     fn a_status_says_what_is_certain() {

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::ledger;
 
 use self::reader::Reader;
-use super::faults::{Fault, SETTLING, Touches, ordinal};
+use super::faults::{Fault, LAST_ANSWER, SETTLING, Touches, ordinal};
 
 /// What happened when. All times are Unix microseconds.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +125,19 @@ impl Timeline {
                 .max_by_key(|silence| silence.micros)
         });
         longest.max_by_key(|silence| silence.micros)
+    }
+
+    /// How many orders were refused, or are unknown, while no fault touched their region.
+    pub(crate) fn unexplained(&self) -> usize {
+        let unexplained = self.regions.iter().map(|(&partition, answers)| {
+            let touched: Vec<_> = self.touched(partition).collect();
+            let is_explained = |at: &u64| {
+                let mut touched = touched.iter();
+                touched.any(|(from, to)| (*from..=to.saturating_add(LAST_ANSWER.as_micros() as u64)).contains(at))
+            };
+            answers.failed.iter().filter(|at| !is_explained(at)).count()
+        });
+        unexplained.sum()
     }
 
     /// The longest time without an acknowledgement that a region had while a fault was under way or was being recovered

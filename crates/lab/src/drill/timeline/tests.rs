@@ -77,6 +77,20 @@ fn a_silence_counts_where_no_fault_touches() {
 }
 
 #[test]
+fn a_refusal_that_no_fault_explains_counts() {
+    let mut timeline = example();
+    assert_eq!(timeline.unexplained(), 0);
+    // If it was done to another, region 1 should not have refused 20 orders.
+    timeline.faults[0].subjects = vec!["order-0".to_owned()];
+    assert_eq!(timeline.unexplained(), 20);
+    // Seven seconds after region 1 has recovered and settled no order of the fault is under way.
+    timeline.faults[0].subjects = vec!["order-1".to_owned()];
+    let answers = timeline.regions.get_mut(&1).expect("region 1");
+    answers.failed.extend([19, 21].map(|second| BEGIN + second * SECOND));
+    assert_eq!(timeline.unexplained(), 1);
+}
+
+#[test]
 fn a_fault_has_its_silence_in_each_region() {
     let timeline = example();
     let silences = [0, 1, 2, 3].map(|partition| timeline.silence_during(0, partition));
