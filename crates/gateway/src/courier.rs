@@ -21,7 +21,7 @@ use crate::waiting::{Batch, MAX_ANSWER};
 pub(crate) struct Courier {
     inbox: Inbox,
     address: Address,
-    /// The connection that was used last, if it had an answer.
+    /// The connection that was used last, if order-N answered there.
     idle: Option<Connection>,
     /// How many orders go out together.
     batch_orders: Histogram,
@@ -47,11 +47,11 @@ impl Courier {
                     continue;
                 }
             };
-            let answered = match self.inbox.next_batch() {
+            let is_kept = match self.inbox.next_batch() {
                 Some(batch) => self.deliver(batch, &mut connection).await,
                 None => true,
             };
-            self.idle = answered.then_some(connection);
+            self.idle = is_kept.then_some(connection);
         }
     }
 
@@ -65,7 +65,7 @@ impl Courier {
         self.inbox.refuse_late_while(self.address.connect()).await
     }
 
-    /// Sends a batch and tells each order what became of it. Returns whether there was an answer at all.
+    /// Sends a batch and tells each order what became of it. Returns whether there was an answer, and of order-N.
     async fn deliver(&mut self, batch: Batch<Order>, connection: &mut Connection) -> bool {
         let Batch { orders, deadline } = batch;
         self.batch_orders.observe(orders.len() as f64);
@@ -81,11 +81,12 @@ impl Courier {
             self.inbox
                 .warn(failures.len(), first.reason(), "orders without a receipt");
         }
+        let is_rejected = failures.iter().any(|failure| matches!(failure, Failure::Rejected(_)));
         for (order, outcome) in orders.into_iter().zip(outcomes) {
             // An error means that the client has gone.
             let _ = order.reply.send(outcome);
         }
-        answered
+        answered && !is_rejected
     }
 
     fn request(&self, orders: &[Order]) -> Request<Full<Bytes>> {

@@ -133,6 +133,19 @@ async fn every_4xx_is_503_also_that_of_an_older_order_service_without_batches() 
 }
 
 #[tokio::test]
+async fn another_service_at_the_address_gets_one_order_and_the_next_goes_over_a_new_connection() {
+    for answer in [response(404, ""), response(200, &json!([refusal(421)]).to_string())] {
+        let mut tasks = JoinSet::new();
+        // It would take more orders.
+        let stranger = vec![Step::Answer(answer.clone()), Step::Answer(answer)];
+        let order_1 = OrderService::start(partition(1), [stranger, vec![Step::Receipts]], &mut tasks).await;
+        let gateway = Gateway::start(&[(partition(1), order_1.address)], 8, &mut tasks).await;
+        assert_not_written(&gateway.order(1).await);
+        assert_eq!(gateway.order(1).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_503_of_the_service_is_503_and_that_of_something_between_is_504() {
     let problem = json!({"type": "about:blank", "title": "T", "status": 503, "detail": "why: nothing was written"});
     assert_not_written(&order_answered(response(503, &problem.to_string())).await);
