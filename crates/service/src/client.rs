@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -194,6 +195,8 @@ impl Address {
 
     /// Searches for the host. What the newest search finds counts, and an address of an older one.
     async fn look_up(&mut self, target: String) -> io::Result<Vec<SocketAddr>> {
+        // What was found while nobody waited for it may be out of date: another service may have that address by now.
+        self.lookups.retain_mut(|lookup| lookup.now_or_never().is_none());
         if self.lookups.len() < MAX_LOOKUPS {
             let lookup = async { Ok(lookup_host(target).await?.collect()) };
             self.lookups.push(Box::pin(lookup));
@@ -229,6 +232,7 @@ impl fmt::Debug for Address {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
+    use tokio::task::yield_now;
 
     use super::*;
 
@@ -273,12 +277,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_an_older_search_found_while_nobody_waited_is_out_of_date() {
+        let mut address = Address::new(Authority::from_static("127.0.0.1"));
+        let outdated = "127.0.0.1:81".parse().expect("an address");
+        address.lookups.push(Box::pin(async move { Ok(vec![outdated]) }));
+        let found = address.look_up("127.0.0.1:80".to_owned()).await.expect("an address");
+        assert_eq!(found, ["127.0.0.1:80".parse().expect("an address")]);
+    }
+
+    #[tokio::test]
     async fn an_older_search_counts_when_it_finds_something() {
         let expected = vec!["127.0.0.1:81".parse().expect("an address")];
         let found = expected.clone();
         let mut address = Address::of_hanging_resolver(Authority::from_static("order-1.order"));
-        address.lookups[0] = Box::pin(async { Err(io::Error::other("not known")) });
-        address.lookups[1] = Box::pin(async { Ok(found) });
+        address.lookups[0] = Box::pin(async {
+            yield_now().await;
+            Err(io::Error::other("not known"))
+        });
+        address.lookups[1] = Box::pin(async {
+            yield_now().await;
+            Ok(found)
+        });
         assert_eq!(address.look_up(String::new()).await.expect("an address"), expected);
         assert_eq!(address.lookups.len(), MAX_LOOKUPS - 2);
     }
