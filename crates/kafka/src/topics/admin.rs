@@ -148,27 +148,30 @@ impl<'a> Admin<'a> {
         .set("unclean.leader.election.enable", "false")
         .set("min.insync.replicas", &min_insync_replicas);
         loop {
-            match self
-                .admin_client
-                .create_topics([&new], &Self::options())
-                .await
-                .map_err(refused)?
-                .pop()
-            {
-                Some(Ok(_)) | None => return Ok(()),
+            let answer = self.admin_client.create_topics([&new], &Self::options()).await;
+            let created = answer.and_then(|mut created| match created.pop() {
+                Some(Err((_, code))) => Err(KafkaError::AdminOp(code)),
+                Some(Ok(_)) | None => Ok(()),
+            });
+            let Err(error) = created else { return Ok(()) };
+            match error.rdkafka_error_code() {
                 // Another process created it meanwhile, which is just as good; or it is still being deleted.
-                Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+                Some(RDKafkaErrorCode::TopicAlreadyExists) => {
                     if self.find(name).await?.is_some() || self.is_late() {
                         return Ok(());
                     }
                     self.wait(&format!("topic {name} is still being deleted")).await;
                 }
                 // Not enough brokers have come up yet for so many copies.
-                Some(Err((_, RDKafkaErrorCode::InvalidReplicationFactor))) if !self.is_late() => {
+                Some(RDKafkaErrorCode::InvalidReplicationFactor) if !self.is_late() => {
                     let reason = format!("fewer than {} brokers are up", self.config.replication_factor);
                     self.wait(&reason).await;
                 }
-                Some(Err((_, code))) => return Err(refused(KafkaError::AdminOp(code))),
+                // The controller has lost its session with ZooKeeper, and no broker has taken over yet.
+                Some(RDKafkaErrorCode::NotController) if !self.is_late() => {
+                    self.wait("the cluster elects a controller").await;
+                }
+                _ => return Err(refused(error)),
             }
         }
     }
