@@ -154,21 +154,21 @@ impl<'a> Admin<'a> {
                 Some(Ok(_)) | None => Ok(()),
             });
             let Err(error) = created else { return Ok(()) };
-            match error.rdkafka_error_code() {
+            match &error {
                 // Another process created it meanwhile, which is just as good; or it is still being deleted.
-                Some(RDKafkaErrorCode::TopicAlreadyExists) => {
+                KafkaError::AdminOp(RDKafkaErrorCode::TopicAlreadyExists) => {
                     if self.find(name).await?.is_some() || self.is_late() {
                         return Ok(());
                     }
                     self.wait(&format!("topic {name} is still being deleted")).await;
                 }
                 // Not enough brokers have come up yet for so many copies.
-                Some(RDKafkaErrorCode::InvalidReplicationFactor) if !self.is_late() => {
+                KafkaError::AdminOp(RDKafkaErrorCode::InvalidReplicationFactor) if !self.is_late() => {
                     let reason = format!("fewer than {} brokers are up", self.config.replication_factor);
                     self.wait(&reason).await;
                 }
                 // The controller has lost its session with ZooKeeper, and no broker has taken over yet.
-                Some(RDKafkaErrorCode::NotController) if !self.is_late() => {
+                KafkaError::AdminOp(RDKafkaErrorCode::NotController) if !self.is_late() => {
                     self.wait("the cluster elects a controller").await;
                 }
                 _ => return Err(refused(error)),
