@@ -30,9 +30,9 @@ pub(crate) struct Accepted {
 pub(crate) enum Failure {
     /// The order is not in the log.
     NotWritten(String),
-    /// Nor is this one: it was answered with a 4xx. Containers that start at the same time can swap addresses, so that may
-    /// have been another service than order-N.
-    Rejected(String),
+    /// It was answered with a 4xx, and is not in the log. order-N takes whatever the gateway sends it, so another service
+    /// may have its address: containers that start at the same time can swap theirs.
+    Misdirected(String),
     /// Its key came with another request: nothing was written.
     KeyReused(String),
     /// It may or may not be in the log.
@@ -57,7 +57,7 @@ impl Failure {
     pub(crate) fn reason(&self) -> &str {
         match self {
             Self::NotWritten(reason)
-            | Self::Rejected(reason)
+            | Self::Misdirected(reason)
             | Self::KeyReused(reason)
             | Self::Unknown { reason, .. } => reason,
         }
@@ -67,7 +67,7 @@ impl Failure {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::NotWritten(reason) | Failure::Rejected(reason) => Self::unavailable(reason),
+            Failure::NotWritten(reason) | Failure::Misdirected(reason) => Self::unavailable(reason),
             Failure::KeyReused(reason) => Self::new(StatusCode::CONFLICT, reason),
             Failure::Unknown { order_id, reason } => Self::unknown_outcome(reason, order_id.map(|id| id.to_string())),
         }
@@ -164,10 +164,10 @@ fn failure(partition: Partition, status: StatusCode, error: Option<SubmissionErr
         },
         // Whatever its version is: it refused the request before it did anything with it.
         (status, Some(error)) if status.is_client_error() => {
-            Failure::Rejected(format!("order-{partition} answered {status}: {}", error.detail))
+            Failure::Misdirected(format!("order-{partition} answered {status}: {}", error.detail))
         }
         (status, None) if status.is_client_error() => {
-            Failure::Rejected(format!("order-{partition} answered {status}: nothing was written"))
+            Failure::Misdirected(format!("order-{partition} answered {status}: nothing was written"))
         }
         (status, _) => Failure::unknown(format_args!("order-{partition} answered {status}")),
     }

@@ -65,7 +65,7 @@ impl Courier {
         self.inbox.refuse_late_while(self.address.connect()).await
     }
 
-    /// Sends a batch and tells each order what became of it. Returns whether there was an answer, and of order-N.
+    /// Sends a batch and tells each order what became of it. Returns whether order-N has answered.
     async fn deliver(&mut self, batch: Batch<Order>, connection: &mut Connection) -> bool {
         let Batch { orders, deadline } = batch;
         self.batch_orders.observe(orders.len() as f64);
@@ -81,12 +81,14 @@ impl Courier {
             self.inbox
                 .warn(failures.len(), first.reason(), "orders without a receipt");
         }
-        let is_rejected = failures.iter().any(|failure| matches!(failure, Failure::Rejected(_)));
+        let is_misdirected = failures
+            .iter()
+            .any(|failure| matches!(failure, Failure::Misdirected(_)));
         for (order, outcome) in orders.into_iter().zip(outcomes) {
             // An error means that the client has gone.
             let _ = order.reply.send(outcome);
         }
-        answered && !is_rejected
+        answered && !is_misdirected
     }
 
     fn request(&self, orders: &[Order]) -> Request<Full<Bytes>> {

@@ -265,7 +265,7 @@ impl Shared {
             return Err(forbidden.to_string());
         }
         let metadata = match self.metadata(&clients) {
-            // A connection of before a change of the own address ends only by a timeout: new ones are tried at once.
+            // After the own address has changed, connections of before end only by a timeout: new ones are tried at once.
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {
                 clients.given_up.store(true, Ordering::Relaxed);
                 self.metadata(&self.clients())

@@ -86,7 +86,7 @@ impl Client {
             let request = request(&self.authority, order);
             match timeout(ANSWER_TIMEOUT, exchange(connection, request)).await {
                 Ok(Ok(answer)) => {
-                    if is_of_a_stranger(&answer) {
+                    if is_of_another_service(&answer) {
                         self.connection = None;
                         look_up_again(&self.authority);
                     }
@@ -104,9 +104,9 @@ impl Client {
     }
 }
 
-/// A good order is refused with 503, or 409 for its key. Whoever refuses it otherwise may be another, who has the
-/// address now: containers that start at the same time can swap theirs.
-fn is_of_a_stranger(answer: &Answer) -> bool {
+/// The gateway refuses a valid order with 503, or with 409 for its key. With another status another service may have its
+/// address: containers that start at the same time can swap theirs.
+fn is_of_another_service(answer: &Answer) -> bool {
     matches!(answer, Answer::Refused { status: Some(status) } if ![409, 503].contains(status))
 }
 
@@ -163,7 +163,7 @@ async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
     connected
 }
 
-/// It is not where it was: whoever comes later is to know where it is.
+/// Searches for a service that is not where it was, beside what goes on: the next connection goes where it is now.
 fn look_up_again(authority: &str) {
     if let Ok(permit) = Arc::clone(&LOOKUPS).try_acquire_owned() {
         drop(resolve(authority, permit));
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stranger_at_the_address_gets_one_order_of_a_connection() {
+    async fn another_service_at_the_address_gets_one_order_of_a_connection() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let service = format!("http://{}", listener.local_addr().expect("its address"));
         let mut client = Client::new(&service.parse().expect("a URL"));

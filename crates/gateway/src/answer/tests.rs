@@ -60,7 +60,7 @@ fn what_became_of_one_order_says_nothing_of_the_others() {
     assert_eq!(outcomes[0], Err(Failure::NotWritten("why".to_owned())));
     assert!(outcomes[1].is_ok());
     let refused = "order-1 answered 421 Misdirected Request: why".to_owned();
-    assert_eq!(outcomes[2], Err(Failure::Rejected(refused)));
+    assert_eq!(outcomes[2], Err(Failure::Misdirected(refused)));
     let Err(Failure::Unknown { order_id, reason }) = &outcomes[3] else {
         panic!("{outcomes:?}")
     };
@@ -111,7 +111,7 @@ fn what_is_no_array_of_two_replies_is_unknown_for_both() {
 fn every_4xx_means_that_nothing_was_written() {
     for status in [400, 404, 405, 408, 413, 415, 421, 422, 431] {
         let failure = failure_of(status, "");
-        let Failure::Rejected(reason) = &failure else {
+        let Failure::Misdirected(reason) = &failure else {
             panic!("{status}: {failure:?}")
         };
         assert!(reason.starts_with(&format!("order-1 answered {status}")), "{reason}");

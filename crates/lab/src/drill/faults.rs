@@ -23,7 +23,7 @@ pub(crate) const SETTLING: Duration = Duration::from_secs(3);
 const BOTH_RUN: Duration = Duration::from_secs(1);
 /// An order that was sent during a fault is answered within this after it: the gateway gives up after less.
 pub(crate) const LAST_ANSWER: Duration = Duration::from_secs(7);
-/// Of so many orders, one may be refused or unknown that no fault explains.
+/// One order in this many may be refused or unknown without a fault that explains it.
 pub(crate) const ORDERS_FOR_ONE_REFUSAL: usize = 1000;
 /// A region that no fault touches has an acknowledgement at least this often.
 pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(1);

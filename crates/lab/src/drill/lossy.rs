@@ -1,5 +1,5 @@
-//! A second container that seldom hears what Kafka has done for it: its connections go through a relay that breaks them
-//! when an answer comes. What the broker has written already is sent again.
+//! A second container that loses answers of Kafka: its connections go through a relay that breaks them when an answer
+//! comes. What the broker has written already is then sent again.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -13,20 +13,22 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Container, Engine, networks};
-use super::twin::{name_of_relay, twin_of};
+use super::twin::name_of_relay;
 
 /// What services call the broker, and the port on which they find it, see compose.yaml.
 const BROKER: &str = "kafka";
 const PORT: u16 = 19092;
-/// A connection lives for so long, and until the next answer: long enough for some orders, short enough that dozens of
-/// connections break in a fault.
-const LIFE: Duration = Duration::from_millis(250);
+/// A connection is broken at the first answer after this: long enough for some orders, short enough that a fault breaks
+/// dozens.
+const LIFETIME: Duration = Duration::from_millis(250);
 /// A broker of the same machine accepts at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of an answer is passed on at once.
 const BUFFER_BYTES: usize = 1 << 16;
 
 impl Engine {
-    /// Starts a second container like this one, that takes itself for the broker, and the relay in its place there.
+    /// Starts a second container like this one in which the broker's name means localhost, and a relay in its network
+    /// namespace that listens there.
     pub(crate) async fn lossy_twin(&self, container: &Container) -> anyhow::Result<()> {
         let broker = self.container(BROKER).await?;
         let broker = self.docker().inspect_container(&broker.id, None).await?;
@@ -36,9 +38,8 @@ impl Engine {
             .map(|(_, found)| &found.ip_address);
         let address: Option<IpAddr> = addresses.find_map(|address| address.as_ref()?.parse().ok());
         let address = SocketAddr::new(address.context("expected an address of Kafka, found none")?, PORT);
-        let original = self.docker().inspect_container(&container.id, None).await?;
         let name = self.name_of_twin(&container.service);
-        let mut twin = twin_of(original, self.labels(&[]));
+        let mut twin = self.body_of_twin(container).await?;
         if let Some(host) = &mut twin.host_config {
             host.extra_hosts = Some(vec![format!("{BROKER}:{}", Ipv4Addr::LOCALHOST)]);
         }
@@ -59,7 +60,7 @@ impl Engine {
     }
 }
 
-/// Takes the place of the broker in its container until it is asked to stop.
+/// Listens where the second container looks for the broker, until it is asked to stop.
 pub(super) async fn relay(broker: SocketAddr, stop: &CancellationToken) -> anyhow::Result<()> {
     let own = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let listener = TcpListener::bind(own).await;
@@ -67,7 +68,7 @@ pub(super) async fn relay(broker: SocketAddr, stop: &CancellationToken) -> anyho
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => drop(connections.spawn(pass(accepted?.0, broker, Instant::now() + LIFE))),
+            accepted = listener.accept() => drop(connections.spawn(pass(accepted?.0, broker, Instant::now() + LIFETIME))),
             // However one ends, its client makes a new one.
             Some(_) = connections.join_next() => {}
             () = stop.cancelled() => return Ok(()),

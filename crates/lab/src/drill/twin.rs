@@ -10,10 +10,15 @@ use super::engine::{Container, Engine, called};
 impl Engine {
     /// Starts a second container like this one, under the same host name and in the same networks, under the same names.
     pub(crate) async fn twin(&self, container: &Container) -> anyhow::Result<()> {
+        let body = self.body_of_twin(container).await?;
+        self.create_and_start(&self.name_of_twin(&container.service), body)
+            .await
+    }
+
+    /// What makes a second container like this one.
+    pub(super) async fn body_of_twin(&self, container: &Container) -> anyhow::Result<ContainerCreateBody> {
         let original = self.docker().inspect_container(&container.id, None).await?;
-        let name = self.name_of_twin(&container.service);
-        let body = twin_of(original, self.labels(&[]));
-        self.create_and_start(&name, body).await
+        Ok(twin_of(original, self.labels(&[])))
     }
 
     /// Makes a container, and starts it.
