@@ -3,13 +3,15 @@
 mod usage;
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, ready};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use tokio::time::{Instant, sleep};
 
 pub(crate) use self::usage::Usage;
 
@@ -20,6 +22,9 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 const MADE_FOR: &str = "mall.drill.project";
 /// A call of the engine takes at most so many seconds: stopping Kafka may take 60.
 const CALL_SECONDS: u64 = 90;
+/// How long a container that cannot be frozen is tried again.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
+const FREEZE_AGAIN: Duration = Duration::from_millis(100);
 
 /// The containers of a Compose project.
 #[derive(Debug)]
@@ -144,9 +149,18 @@ impl Engine {
         called("start", id, self.docker.start_container(id, None)).await
     }
 
-    /// Freezes it: its connections stay open, and nothing answers.
+    /// Freezes it: its connections stay open, and nothing answers. With cgroups v1 a busy machine may refuse: runc looks
+    /// a thousand times, which are some milliseconds, whether all processes are frozen ("unable to freeze").
     pub(crate) async fn pause(&self, id: &str) -> anyhow::Result<()> {
-        called("pause", id, self.docker.pause_container(id)).await
+        let deadline = Instant::now() + FREEZE_PATIENCE;
+        loop {
+            let paused = self.docker.pause_container(id).await;
+            let refused = matches!(paused, Err(Error::DockerResponseServerError { status_code: 500, .. }));
+            if !refused || Instant::now() >= deadline {
+                return called("pause", id, ready(paused)).await;
+            }
+            sleep(FREEZE_AGAIN).await;
+        }
     }
 
     pub(crate) async fn unpause(&self, id: &str) -> anyhow::Result<()> {
