@@ -20,6 +20,7 @@ pub use self::error::ConsumeError;
 use self::error::{Meaning, meaning};
 pub use self::queries::{Committed, Watermarks};
 pub use self::record::ConsumedRecord;
+use crate::closing::BoundedClose;
 use crate::connection::{Connection, wait_for_broker};
 use crate::{Config, Forbidden};
 
@@ -30,7 +31,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Reads partitions of one topic.
 pub struct Consumer {
     config: ClientConfig,
-    consumer: BaseConsumer<Connection>,
+    consumer: BoundedClose<BaseConsumer<Connection>>,
     connection: Connection,
     topic: String,
 }
@@ -79,7 +80,7 @@ impl Consumer {
         topic: &str,
     ) -> Result<Self, KafkaError> {
         let connection = Connection::of_consumer(client_id, &names.name(group));
-        let consumer = config.create_with_context(connection.clone())?;
+        let consumer = BoundedClose::new(config.create_with_context(connection.clone())?);
         Ok(Self {
             config,
             consumer,
@@ -93,7 +94,7 @@ impl Consumer {
     /// # Errors
     /// As [`Self::new`].
     pub fn renew(&mut self) -> Result<(), KafkaError> {
-        self.consumer = self.config.create_with_context(self.connection.clone())?;
+        self.consumer = BoundedClose::new(self.config.create_with_context(self.connection.clone())?);
         self.connection.renewed();
         Ok(())
     }

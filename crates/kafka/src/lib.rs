@@ -9,6 +9,7 @@
 //! The functions of `Consumer` and `TransactionalProducer` block: they belong on a thread of their own.
 
 mod authorization;
+mod closing;
 mod config;
 mod connection;
 mod consumer;

@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use tokio_util::sync::CancellationToken;
 
+use crate::closing::BoundedClose;
 use crate::connection::{Connection, wait_for_broker};
 use crate::{Config, Forbidden, RENEWAL, Record};
 
@@ -30,7 +31,7 @@ const WRITE_TIMEOUT: Duration = RENEWAL;
 ///
 /// After any error another one is needed: opening it settles what became of the last transaction.
 pub struct TransactionalProducer {
-    producer: BaseProducer<Deliveries>,
+    producer: BoundedClose<BaseProducer<Deliveries>>,
     topic: String,
     transactional_id: String,
     stop: CancellationToken,
@@ -75,7 +76,7 @@ impl TransactionalProducer {
             .create_with_context(deliveries)
             .map_err(|error| TransactionError::Failed(error.to_string()))?;
         let opened = Self {
-            producer,
+            producer: BoundedClose::new(producer),
             topic: config.name(topic),
             transactional_id: config.name(transactional_id),
             stop: stop.clone(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 
 use super::error::{Meaning, meaning};
 use super::{ASK_TIMEOUT, ConsumeError, Consumer};
@@ -87,6 +88,23 @@ impl Consumer {
         }
         let (low, high) = self.answered("ask for the offsets", answer)?;
         Ok(Watermarks { low, high })
+    }
+
+    /// The offset that the next record of each of these partitions gets; those whose leader does not say are left out.
+    /// Open transactions end a partition here, as they do for who reads it.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn ends(&self, partitions: impl IntoIterator<Item = i32>) -> Result<Vec<(i32, i64)>, ConsumeError> {
+        // A look-up of the time -1 is, in the protocol (ListOffsets), one of the end.
+        let list = self.list(partitions.into_iter().map(|partition| (partition, Offset::End)));
+        let answer = list.and_then(|list| self.consumer.offsets_for_times(list, ASK_TIMEOUT));
+        let list = self.answered("ask for the ends", answer)?;
+        let end = |partition: TopicPartitionListElem<'_>| match (partition.offset(), partition.error()) {
+            (Offset::Offset(end), Ok(())) => Some((partition.partition(), end)),
+            _ => None,
+        };
+        Ok(list.elements().into_iter().filter_map(end).collect())
     }
 
     /// The leader of each partition of the topic, where it has one; none at all when the topic does not exist.

@@ -16,6 +16,7 @@ use rdkafka::{ClientConfig, Message};
 
 use super::batch::Report;
 use super::{Delivery, Record, SendError};
+use crate::closing::BoundedClose;
 use crate::connection::Connection;
 
 /// How long the thread serves reports before it looks whether there is anything to wait for. rdkafka's `poll` spends the
@@ -29,7 +30,7 @@ const IDLE_POLL: Duration = Duration::from_secs(1);
 /// because that may block.
 #[derive(Debug)]
 pub(super) struct Client {
-    producer: Weak<BaseProducer<Reports>>,
+    producer: Weak<BoundedClose<BaseProducer<Reports>>>,
     stop: Arc<AtomicBool>,
     thread: Thread,
     running: Mutex<Option<JoinHandle<()>>>,
@@ -41,7 +42,8 @@ impl Client {
     /// # Errors
     /// When librdkafka does not accept the configuration.
     pub(super) fn create(config: &ClientConfig, connection: &Connection) -> Result<Self, KafkaError> {
-        let producer: Arc<BaseProducer<Reports>> = Arc::new(config.create_with_context(Reports(connection.clone()))?);
+        let producer: BaseProducer<Reports> = config.create_with_context(Reports(connection.clone()))?;
+        let producer = Arc::new(BoundedClose::new(producer));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (Arc::downgrade(&producer), Arc::clone(&stop));
         let running = std::thread::Builder::new()
@@ -58,7 +60,7 @@ impl Client {
 
     /// # Errors
     /// After [`Self::close`].
-    fn producer(&self) -> Result<Arc<BaseProducer<Reports>>, KafkaError> {
+    fn producer(&self) -> Result<Arc<BoundedClose<BaseProducer<Reports>>>, KafkaError> {
         self.producer.upgrade().ok_or(KafkaError::Canceled)
     }
 
@@ -91,7 +93,7 @@ impl Client {
     }
 
     /// Waits until everything that was handed over has its report, and takes the client down. Blocks for at most
-    /// `timeout` and half a second.
+    /// `timeout` and a second.
     ///
     /// # Errors
     /// When records were still on their way.

@@ -14,6 +14,7 @@ use super::expectations::{Found, Partition};
 use super::{Config, Topic, TopicsError};
 use crate::Forbidden;
 use crate::authorization::refuses_topic;
+use crate::closing::BoundedClose;
 use crate::connection::Connection;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,8 +30,8 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) struct Admin<'a> {
     /// Asks for metadata. Not the admin client: that cannot be polled, so that the errors of its connections stay in its
     /// queue.
-    metadata_client: Arc<BaseProducer<Connection>>,
-    admin_client: AdminClient<DefaultClientContext>,
+    metadata_client: Arc<BoundedClose<BaseProducer<Connection>>>,
+    admin_client: BoundedClose<AdminClient<DefaultClientContext>>,
     connection: Connection,
     deadline: Instant,
     kafka: &'a crate::Config,
@@ -44,9 +45,10 @@ impl<'a> Admin<'a> {
     pub(super) fn connect(kafka: &'a crate::Config, config: &'a Config) -> Result<Self, TopicsError> {
         let connection = Connection::new("topics");
         let metadata_client = kafka.admin().create_with_context(connection.clone());
+        let admin_client = kafka.admin().create().map_err(TopicsError::Client)?;
         Ok(Self {
-            metadata_client: Arc::new(metadata_client.map_err(TopicsError::Client)?),
-            admin_client: kafka.admin().create().map_err(TopicsError::Client)?,
+            metadata_client: Arc::new(BoundedClose::new(metadata_client.map_err(TopicsError::Client)?)),
+            admin_client: BoundedClose::new(admin_client),
             connection,
             deadline: Instant::now() + config.wait,
             kafka,
