@@ -12,6 +12,7 @@ use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::Figures;
+use crate::delivery::Delivery;
 use crate::discovery::News;
 use crate::progress::Progress;
 use crate::start::Start;
@@ -41,6 +42,7 @@ pub(crate) struct Counter {
     pub(crate) partitions: Vec<Partition>,
     /// Those that are read.
     pub(crate) assigned: Vec<Partition>,
+    pub(crate) delivery: Delivery,
 }
 
 impl Counter {
@@ -60,10 +62,12 @@ impl Counter {
             match self.consumer.poll(timeout)? {
                 Event::Record(record) => {
                     (reading, interruption) = (true, None);
+                    self.delivery.came();
                     let replay = progress.read(index(record.partition()), record.offset());
                     self.count(&record, replay);
                 }
                 Event::End(partition) => {
+                    self.delivery.came();
                     progress.at_end(index(partition));
                     self.read_to_end(partition);
                 }
@@ -120,13 +124,35 @@ impl Counter {
             News::OutOfReach(partition) => progress.out_of_reach(partition.index()),
             // With partitions there is something to show: the figures are good, if not of this moment.
             News::Outage(reason) if self.partitions.is_empty() => self.latch.hold(&reason),
-            News::Outage(_) => {}
-            News::Renewal => {
-                self.consumer.renew().context("could not make another consumer")?;
-                self.assign(&self.assigned)?;
+            News::Outage(_) => self.delivery.outage(),
+            News::Ends(ends) => {
+                if self.delivery.is_stalled(self.is_behind(&ends), Instant::now()) {
+                    self.renew()?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether there are records that have not been read.
+    fn is_behind(&self, ends: &[(i32, i64)]) -> bool {
+        let figures = self.figures.lock();
+        let end_of = |partition: &Partition| ends.iter().find(|(id, _)| *id == partition.id()).map(|(_, end)| *end);
+        let next = |partition: &Partition| figures.position(self.topic, *partition).next;
+        let mut assigned = self.assigned.iter();
+        assigned.any(|partition| end_of(partition).is_some_and(|end| next(partition) < end))
+    }
+
+    /// Reads on with another client.
+    fn renew(&mut self) -> anyhow::Result<()> {
+        let (service, topic) = (self.service.as_str(), self.topic.name());
+        tracing::warn!(
+            service,
+            topic,
+            "there are records, and none comes: the client is replaced"
+        );
+        self.consumer.renew().context("could not make another consumer")?;
+        self.assign(&self.assigned)
     }
 
     /// Begins the figures of a partition. Returns the offset of the next record to count.

@@ -20,8 +20,8 @@ use crate::services::KAFKA;
 use crate::start::{self, Check, Start};
 use crate::viewers::Viewers;
 
-/// How often the cluster is asked for new partitions: they are counted within 15 s.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// How often the cluster is asked for partitions and their ends: a client that has given up is noticed within 6 s.
+const INTERVAL: Duration = Duration::from_secs(2);
 /// The same while the topic does not exist, the broker does not answer, or there are partitions that are not read yet.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 /// The same while there are viewers, who want to know whether the broker answers; and how long it may then take to.
@@ -44,8 +44,8 @@ pub(crate) enum News {
     Forbidden(String),
     /// There is no answer, for this reason.
     Outage(String),
-    /// There has been none for so long that clients are replaced.
-    Renewal,
+    /// Where partitions end that are read: their numbers, and the offsets of the records that they get next.
+    Ends(Vec<(i32, i64)>),
 }
 
 /// What is known of the start of a partition.
@@ -106,9 +106,11 @@ impl Discovery {
             let (leaders, mut started) = (self.leaders()?, false);
             if let Some(leaders) = &leaders {
                 started = self.next_start(leaders, snapshot)?;
+                if !started {
+                    self.tell_ends(leaders);
+                }
             } else if self.consumer.needs_renewal() {
                 self.consumer.renew().context("could not make another consumer")?;
-                self.tell(News::Renewal);
             }
             let pause = match self.pending.queue.front() {
                 Some((_, failed)) if started || !failed => Duration::ZERO,
@@ -208,6 +210,18 @@ impl Discovery {
         Ok(false)
     }
 
+    /// Says where the partitions end that are read, and have a leader.
+    fn tell_ends(&self, leaders: &[Option<i32>]) {
+        let partitions = (0..)
+            .zip(leaders)
+            .filter(|(id, leader)| leader.is_some() && self.pending.is_started(*id));
+        let partitions: Vec<i32> = partitions.map(|(id, _)| id).collect();
+        // Why there is no answer is said by the question for the partitions.
+        if let (false, Ok(ends)) = (partitions.is_empty(), self.consumer.ends(partitions)) {
+            self.tell(News::Ends(ends));
+        }
+    }
+
     /// Where a partition is to be read from.
     ///
     /// # Errors
@@ -270,6 +284,11 @@ impl Pending {
         new.rev()
             .for_each(|partition| self.queue.push_front((*partition, false)));
         self.known = self.known.max(partitions.len());
+    }
+
+    /// Whether it was found out where to read a partition from.
+    fn is_started(&self, id: i32) -> bool {
+        !self.queue.iter().any(|(partition, _)| partition.id() == id)
     }
 
     /// A partition that was taken from the queue has no leader that answers: then `same` others need not be asked now.

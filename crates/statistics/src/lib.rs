@@ -5,11 +5,13 @@
 //! start; so two of these services may run at the same time, and retention may remove what has been counted.
 //!
 //! `snapshots` reads the last snapshot and writes others, `start` proves what is in it, `discovery` asks which partitions
-//! there are and where to begin, `counter` reads them, `progress` knows how far that is, `routes` and `metrics` show the
+//! there are and where to begin, `counter` reads them, `progress` knows how far that is, `delivery` whether it
+//! goes on, `routes` and `metrics` show the
 //! figures. While there are `viewers`, `probes` asks the other services whether they are ready, and `page` shows all
 //! of it to people.
 
 mod counter;
+mod delivery;
 mod discovery;
 mod figures;
 mod journey;
@@ -38,6 +40,7 @@ use service::{Context, Tasks};
 use tokio::sync::SetOnce;
 
 use crate::counter::Counter;
+use crate::delivery::Delivery;
 use crate::discovery::{BrokerProbe, Discovery, Pending};
 use crate::figures::Figures;
 use crate::probes::{Probe, Probes};
@@ -226,6 +229,7 @@ fn count(
         snapshot: Arc::clone(snapshot),
         partitions: Vec::new(),
         assigned: Vec::new(),
+        delivery: Delivery::default(),
     };
     tasks.spawn_blocking(topic.name(), move || counter.run());
     tasks.spawn_blocking("discovery", move || discovery.run());
