@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use domain::{NotAnOrder, OrderId, Partition, Region, Snapshot, Topic};
 use kafka::{ConsumedRecord, Consumer, Event, Watermarks};
 use service::Latch;
-use tokio::sync::SetOnce;
+use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 use crate::Figures;
@@ -43,6 +43,8 @@ pub(crate) struct Counter {
     /// Those that are read.
     pub(crate) assigned: Vec<Partition>,
     pub(crate) delivery: Delivery,
+    /// Asks for the ends of the partitions: it is doubtful whether all records come.
+    pub(crate) doubt: Arc<Notify>,
 }
 
 impl Counter {
@@ -76,10 +78,14 @@ impl Counter {
                         std::thread::sleep(GATHERING);
                     }
                     reading = false;
+                    if self.consumer.is_disconnected() {
+                        self.doubt.notify_one();
+                    }
                 }
                 // After that there is something to show, and other partitions may go on.
                 Event::Interrupted(error) if !caught_up => self.latch.hold(&error.to_string()),
                 Event::Interrupted(error) => {
+                    self.doubt.notify_one();
                     let reason = Some(error.to_string());
                     if interruption != reason {
                         tracing::warn!(service = self.service, reason, "the figures may be incomplete");
@@ -126,8 +132,13 @@ impl Counter {
             News::Outage(reason) if self.partitions.is_empty() => self.latch.hold(&reason),
             News::Outage(_) => self.delivery.outage(),
             News::Ends(ends) => {
-                if self.delivery.is_stalled(self.is_behind(&ends), Instant::now()) {
-                    self.renew()?;
+                let is_behind = self.is_behind(&ends);
+                if self.delivery.is_stalled(is_behind, Instant::now()) {
+                    self.renew("there are records, and none comes")?;
+                } else if is_behind {
+                    self.doubt.notify_one();
+                } else if self.consumer.is_disconnected() && !self.reaches_broker() {
+                    self.renew("it reaches no broker, and another client does")?;
                 }
             }
         }
@@ -143,14 +154,16 @@ impl Counter {
         assigned.any(|partition| end_of(partition).is_some_and(|end| next(partition) < end))
     }
 
+    /// Asks with the client that reads: when all has been read, nothing that comes says that it has a broker again.
+    fn reaches_broker(&self) -> bool {
+        let first = self.assigned.first().map(|partition| partition.id());
+        self.consumer.ends(first).is_ok()
+    }
+
     /// Reads on with another client.
-    fn renew(&mut self) -> anyhow::Result<()> {
+    fn renew(&mut self, reason: &str) -> anyhow::Result<()> {
         let (service, topic) = (self.service.as_str(), self.topic.name());
-        tracing::warn!(
-            service,
-            topic,
-            "there are records, and none comes: the client is replaced"
-        );
+        tracing::warn!(service, topic, reason, "the client is replaced");
         self.consumer.renew().context("could not make another consumer")?;
         self.assign(&self.assigned)
     }

@@ -3,7 +3,6 @@
 //! With a client and a thread of its own: a question about a partition whose leader is away takes seconds, in which the
 //! records of the others are counted.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -12,16 +11,19 @@ use anyhow::Context as _;
 use domain::{LastRecord, Partition, Replicas, Snapshot, Topic};
 use kafka::{ConsumeError, Consumer, Watermarks};
 use tokio::runtime::Handle;
-use tokio::sync::SetOnce;
+use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 use crate::figures::Figures;
+use crate::pending::Pending;
 use crate::services::KAFKA;
 use crate::start::{self, Check, Start};
 use crate::viewers::Viewers;
 
-/// How often the cluster is asked for partitions and their ends: a client that has given up is noticed within 6 s.
-const INTERVAL: Duration = Duration::from_secs(2);
+/// How often the cluster is asked for new partitions, which are counted within 15 s, and for the ends of the others.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// The same while it is doubtful whether all records come.
+const DOUBT_INTERVAL: Duration = Duration::from_secs(2);
 /// The same while the topic does not exist, the broker does not answer, or there are partitions that are not read yet.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 /// The same while there are viewers, who want to know whether the broker answers; and how long it may then take to.
@@ -69,6 +71,8 @@ pub(crate) struct Discovery {
     /// What was counted before this process: the positions in it are proved before they are used.
     pub(crate) snapshot: Arc<SetOnce<Snapshot>>,
     pub(crate) pending: Pending,
+    /// The counter is in doubt whether all records come.
+    pub(crate) doubt: Arc<Notify>,
     /// Where it is recorded whether the broker answers: one discovery does that for all.
     pub(crate) broker_probe: Option<BrokerProbe>,
 }
@@ -78,15 +82,6 @@ pub(crate) struct Discovery {
 pub(crate) struct BrokerProbe {
     pub(crate) figures: Arc<Figures>,
     pub(crate) viewers: Arc<Viewers>,
-}
-
-/// The partitions that are not read yet.
-#[derive(Debug, Default)]
-pub(crate) struct Pending {
-    /// How many partitions are known.
-    known: usize,
-    /// Those whose leader has not failed to answer come first.
-    queue: VecDeque<(Partition, bool)>,
 }
 
 impl Discovery {
@@ -122,7 +117,7 @@ impl Discovery {
         Ok(())
     }
 
-    /// Waits for the next question: until a stop, or until viewers want to know.
+    /// Waits for the next question: until a stop, or until viewers or the counter want to know.
     async fn pause(&self, pause: Duration) {
         let viewed = async {
             match &self.broker_probe {
@@ -135,8 +130,18 @@ impl Discovery {
                 None => std::future::pending().await,
             }
         };
+        let doubted = async {
+            tokio::time::sleep(DOUBT_INTERVAL).await;
+            self.doubt.notified().await;
+        };
+        let asked = async {
+            tokio::select! {
+                () = viewed => {}
+                () = doubted => {}
+            }
+        };
         // An error means that the pause is over.
-        let _ = tokio::time::timeout(pause, self.shutdown.run_until_cancelled(viewed)).await;
+        let _ = tokio::time::timeout(pause, self.shutdown.run_until_cancelled(asked)).await;
     }
 
     /// Asks for the partitions. Returns their leaders, if there was an answer.
@@ -273,63 +278,5 @@ impl Discovery {
     /// An error means that the counter has ended: then this ends too.
     fn tell(&self, news: News) {
         let _ = self.news.send(news);
-    }
-}
-
-impl Pending {
-    /// The topic has these partitions.
-    fn found(&mut self, partitions: &[Partition]) {
-        let new = partitions.iter().skip(self.known);
-        // Before those that have failed to answer.
-        new.rev()
-            .for_each(|partition| self.queue.push_front((*partition, false)));
-        self.known = self.known.max(partitions.len());
-    }
-
-    /// Whether it was found out where to read a partition from.
-    fn is_started(&self, id: i32) -> bool {
-        !self.queue.iter().any(|(partition, _)| partition.id() == id)
-    }
-
-    /// A partition that was taken from the queue has no leader that answers: then `same` others need not be asked now.
-    /// Returns all of them.
-    fn failed(&mut self, partition: Partition, same: impl Fn(Partition) -> bool) -> Vec<Partition> {
-        let queue = std::mem::take(&mut self.queue);
-        let (late, rest): (VecDeque<_>, VecDeque<_>) =
-            queue.into_iter().partition(|(other, failed)| !*failed && same(*other));
-        let failed: Vec<Partition> = [partition]
-            .into_iter()
-            .chain(late.into_iter().map(|(other, _)| other))
-            .collect();
-        self.queue = rest;
-        self.queue.extend(failed.iter().map(|partition| (*partition, true)));
-        failed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broker_that_does_not_answer_is_waited_for_once_before_the_others_have_their_turn() {
-        let partitions: Vec<Partition> = Replicas::try_from(6).expect("six").partitions().collect();
-        let of = |numbers: &[usize]| numbers.iter().map(|number| partitions[*number]).collect::<Vec<_>>();
-        let mut pending = Pending::default();
-        pending.found(&partitions[..5]);
-        // Partitions 0, 2 and 4 have the same leader.
-        let same = |partition: Partition| partition.index().is_multiple_of(2);
-        let (first, _) = pending.queue.pop_front().expect("five");
-        assert_eq!(pending.failed(first, same), of(&[0, 2, 4]));
-        pending.found(&partitions);
-        let left: Vec<_> = pending.queue.iter().map(|(partition, _)| *partition).collect();
-        assert_eq!(left, of(&[5, 1, 3, 0, 2, 4]));
-        let (new, failed) = pending.queue.pop_front().expect("a new one");
-        assert_eq!((new, failed), (partitions[5], false));
-        // Those that have failed are asked one by one.
-        pending.queue.drain(..2);
-        let (again, failed) = pending.queue.pop_front().expect("three");
-        assert!(failed);
-        assert_eq!(pending.failed(again, same), of(&[0]));
     }
 }

@@ -5,10 +5,9 @@
 //! start; so two of these services may run at the same time, and retention may remove what has been counted.
 //!
 //! `snapshots` reads the last snapshot and writes others, `start` proves what is in it, `discovery` asks which partitions
-//! there are and where to begin, `counter` reads them, `progress` knows how far that is, `delivery` whether it
-//! goes on, `routes` and `metrics` show the
-//! figures. While there are `viewers`, `probes` asks the other services whether they are ready, and `page` shows all
-//! of it to people.
+//! there are and where to begin (`pending`), `counter` reads them, `progress` knows how far that is, `delivery` whether it
+//! goes on, `routes` and `metrics` show the figures. While there are `viewers`, `probes` asks the other services whether
+//! they are ready, and `page` shows all of it to people.
 
 mod counter;
 mod delivery;
@@ -17,6 +16,7 @@ mod figures;
 mod journey;
 mod metrics;
 mod page;
+mod pending;
 mod probes;
 mod progress;
 mod recent;
@@ -37,12 +37,13 @@ use poem::http::Uri;
 use poem::http::uri::Authority;
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
-use tokio::sync::SetOnce;
+use tokio::sync::{Notify, SetOnce};
 
 use crate::counter::Counter;
 use crate::delivery::Delivery;
-use crate::discovery::{BrokerProbe, Discovery, Pending};
+use crate::discovery::{BrokerProbe, Discovery};
 use crate::figures::Figures;
+use crate::pending::Pending;
 use crate::probes::{Probe, Probes};
 use crate::routes::State;
 use crate::services::{KAFKA, Services};
@@ -207,6 +208,7 @@ fn count(
 ) -> anyhow::Result<()> {
     let client_id = format!("{}-{}", context.name, topic.name());
     let (sender, news) = mpsc::channel();
+    let doubt = Arc::new(Notify::new());
     let discovery = Discovery {
         topic,
         service: context.name.clone(),
@@ -216,6 +218,7 @@ fn count(
         shutdown: context.shutdown.clone(),
         snapshot: Arc::clone(snapshot),
         pending: Pending::default(),
+        doubt: Arc::clone(&doubt),
         broker_probe,
     };
     let counter = Counter {
@@ -230,6 +233,7 @@ fn count(
         partitions: Vec::new(),
         assigned: Vec::new(),
         delivery: Delivery::default(),
+        doubt,
     };
     tasks.spawn_blocking(topic.name(), move || counter.run());
     tasks.spawn_blocking("discovery", move || discovery.run());
