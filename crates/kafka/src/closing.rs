@@ -1,7 +1,7 @@
 //! librdkafka's clients end in a bounded time, for whoever drops them.
 
 use std::ops::Deref;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// How long whoever drops a client waits for its end: mostly some milliseconds.
@@ -37,13 +37,9 @@ impl<C: Send + 'static> Drop for BoundedClose<C> {
             // Nobody waits any longer: no matter.
             let _ = closed.send(());
         };
-        // Without a thread, the client is closed as the closure is dropped.
-        if std::thread::Builder::new()
-            .name("close".to_owned())
-            .spawn(close)
-            .is_ok()
-            && end.recv_timeout(CLOSE_TIMEOUT).is_err()
-        {
+        // Without a thread, the client is closed here, as the closure is dropped.
+        let _ = std::thread::Builder::new().name("close".to_owned()).spawn(close);
+        if end.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             let seconds = CLOSE_TIMEOUT.as_secs_f32();
             tracing::debug!(seconds, "a client of Kafka takes longer to close: it is left to itself");
         }

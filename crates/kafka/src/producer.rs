@@ -213,8 +213,8 @@ impl Producer {
         outcomes
     }
 
-    /// Waits until everything that was sent has its answer, and takes the clients down. Takes at most `timeout` and a
-    /// second.
+    /// Waits until everything that was sent has its answer, and takes both clients down. Takes at most `timeout` and
+    /// two seconds.
     pub async fn close(self, timeout: Duration) {
         let clients = self.0.clients();
         let topic = self.0.topic.clone();

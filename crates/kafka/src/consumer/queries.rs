@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{Meaning, meaning};
 use super::{ASK_TIMEOUT, ConsumeError, Consumer};
@@ -97,9 +97,8 @@ impl Consumer {
     /// When the broker does not answer.
     pub fn ends(&self, partitions: impl IntoIterator<Item = i32>) -> Result<Vec<(i32, i64)>, ConsumeError> {
         // A look-up of the time -1 is, in the protocol (ListOffsets), one of the end.
-        let list = self.list(partitions.into_iter().map(|partition| (partition, Offset::End)));
-        let answer = list.and_then(|list| self.consumer.offsets_for_times(list, ASK_TIMEOUT));
-        let list = self.answered("ask for the ends", answer)?;
+        let ends = partitions.into_iter().map(|partition| (partition, Offset::End));
+        let list = self.look_up("ask for the ends", ends)?;
         let end = |partition: TopicPartitionListElem<'_>| match (partition.offset(), partition.error()) {
             (Offset::Offset(end), Ok(())) => Some((partition.partition(), end)),
             _ => None,
@@ -172,10 +171,7 @@ impl Consumer {
 
     fn indexed_offset(&self, partition: i32, time: i64) -> Result<Option<i64>, ConsumeError> {
         let action = "look up a time";
-        let answer = self
-            .list([(partition, Offset::Offset(time))])
-            .and_then(|list| self.consumer.offsets_for_times(list, ASK_TIMEOUT));
-        let list = self.answered(action, answer)?;
+        let list = self.look_up(action, [(partition, Offset::Offset(time))])?;
         let Some(found) = list.elements().first().map(|found| (found.offset(), found.error())) else {
             return Ok(None);
         };
@@ -184,6 +180,17 @@ impl Consumer {
             (Offset::Offset(offset), Ok(())) => Ok(Some(offset)),
             (_, Ok(())) => Ok(None),
         }
+    }
+
+    /// Asks for the offsets of these times, which stand where offsets do.
+    fn look_up(
+        &self,
+        action: &'static str,
+        times: impl IntoIterator<Item = (i32, Offset)>,
+    ) -> Result<TopicPartitionList, ConsumeError> {
+        let list = self.list(times);
+        let answer = list.and_then(|list| self.consumer.offsets_for_times(list, ASK_TIMEOUT));
+        self.answered(action, answer)
     }
 
     /// What the group has committed for a partition, if it has.
