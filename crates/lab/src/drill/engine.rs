@@ -3,7 +3,7 @@
 mod usage;
 
 use std::collections::HashMap;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,9 +22,9 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 const MADE_FOR: &str = "mall.drill.project";
 /// A call of the engine takes at most so many seconds: stopping Kafka may take 60.
 const CALL_SECONDS: u64 = 90;
-/// How long a container that cannot be frozen is tried again.
+/// How long it is tried to freeze a container, and how often.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
-const FREEZE_AGAIN: Duration = Duration::from_millis(100);
+const FREEZE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The containers of a Compose project.
 #[derive(Debug)]
@@ -153,14 +153,17 @@ impl Engine {
     /// a thousand times, which are some milliseconds, whether all processes are frozen ("unable to freeze").
     pub(crate) async fn pause(&self, id: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + FREEZE_PATIENCE;
-        loop {
-            let paused = self.docker.pause_container(id).await;
-            let refused = matches!(paused, Err(Error::DockerResponseServerError { status_code: 500, .. }));
-            if !refused || Instant::now() >= deadline {
-                return called("pause", id, ready(paused)).await;
+        let freeze = async {
+            loop {
+                match self.docker.pause_container(id).await {
+                    Err(Error::DockerResponseServerError { status_code: 500, .. }) if Instant::now() < deadline => {
+                        sleep(FREEZE_INTERVAL).await;
+                    }
+                    outcome => return outcome,
+                }
             }
-            sleep(FREEZE_AGAIN).await;
-        }
+        };
+        called("pause", id, freeze).await
     }
 
     pub(crate) async fn unpause(&self, id: &str) -> anyhow::Result<()> {
