@@ -12,9 +12,9 @@ use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
 use crate::Figures;
-use crate::delivery::Delivery;
 use crate::discovery::News;
 use crate::progress::Progress;
+use crate::stall::StallDetector;
 use crate::start::Start;
 
 /// How long a wait may keep from noticing that the service is asked to stop. rdkafka spends some of each wait without a
@@ -42,9 +42,9 @@ pub(crate) struct Counter {
     pub(crate) partitions: Vec<Partition>,
     /// Those that are read.
     pub(crate) assigned: Vec<Partition>,
-    pub(crate) delivery: Delivery,
-    /// Asks for the ends of the partitions: it is doubtful whether all records come.
-    pub(crate) doubt: Arc<Notify>,
+    pub(crate) stall_detector: StallDetector,
+    /// Notified when it is doubtful whether all records come.
+    pub(crate) ends_wanted: Arc<Notify>,
 }
 
 impl Counter {
@@ -64,12 +64,12 @@ impl Counter {
             match self.consumer.poll(timeout)? {
                 Event::Record(record) => {
                     (reading, interruption) = (true, None);
-                    self.delivery.came();
+                    self.stall_detector.reset();
                     let replay = progress.read(index(record.partition()), record.offset());
                     self.count(&record, replay);
                 }
                 Event::End(partition) => {
-                    self.delivery.came();
+                    self.stall_detector.reset();
                     progress.at_end(index(partition));
                     self.read_to_end(partition);
                 }
@@ -79,13 +79,13 @@ impl Counter {
                     }
                     reading = false;
                     if self.consumer.is_disconnected() {
-                        self.doubt.notify_one();
+                        self.ends_wanted.notify_one();
                     }
                 }
                 // After that there is something to show, and other partitions may go on.
                 Event::Interrupted(error) if !caught_up => self.latch.hold(&error.to_string()),
                 Event::Interrupted(error) => {
-                    self.doubt.notify_one();
+                    self.ends_wanted.notify_one();
                     let reason = Some(error.to_string());
                     if interruption != reason {
                         tracing::warn!(service = self.service, reason, "the figures may be incomplete");
@@ -130,13 +130,13 @@ impl Counter {
             News::OutOfReach(partition) => progress.out_of_reach(partition.index()),
             // With partitions there is something to show: the figures are good, if not of this moment.
             News::Outage(reason) if self.partitions.is_empty() => self.latch.hold(&reason),
-            News::Outage(_) => self.delivery.outage(),
+            News::Outage(_) => self.stall_detector.reset(),
             News::Ends(ends) => {
                 let is_behind = self.is_behind(&ends);
-                if self.delivery.is_stalled(is_behind, Instant::now()) {
+                if self.stall_detector.is_stalled(is_behind, Instant::now()) {
                     self.renew("there are records, and none comes")?;
                 } else if is_behind {
-                    self.doubt.notify_one();
+                    self.ends_wanted.notify_one();
                 } else if self.consumer.is_disconnected() && !self.reaches_broker() {
                     self.renew("it reaches no broker, and another client does")?;
                 }
@@ -148,10 +148,10 @@ impl Counter {
     /// Whether there are records that have not been read.
     fn is_behind(&self, ends: &[(i32, i64)]) -> bool {
         let figures = self.figures.lock();
-        let end_of = |partition: &Partition| ends.iter().find(|(id, _)| *id == partition.id()).map(|(_, end)| *end);
-        let next = |partition: &Partition| figures.position(self.topic, *partition).next;
-        let mut assigned = self.assigned.iter();
-        assigned.any(|partition| end_of(partition).is_some_and(|end| next(partition) < end))
+        ends.iter().any(|(id, end)| {
+            let partition = self.partitions.get(index(*id));
+            partition.is_some_and(|partition| figures.position(self.topic, *partition).next < *end)
+        })
     }
 
     /// Asks with the client that reads: when all has been read, nothing that comes says that it has a broker again.

@@ -1,4 +1,4 @@
-//! Asks the broker which partitions a topic has, and where each of them is to be read from.
+//! Asks the broker which partitions a topic has, where each of them is to be read from, and where it ends.
 //!
 //! With a client and a thread of its own: a question about a partition whose leader is away takes seconds, in which the
 //! records of the others are counted.
@@ -22,8 +22,8 @@ use crate::viewers::Viewers;
 
 /// How often the cluster is asked for new partitions, which are counted within 15 s, and for the ends of the others.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// The same while it is doubtful whether all records come.
-const DOUBT_INTERVAL: Duration = Duration::from_secs(2);
+/// The same while the counter wants to know the ends.
+const ENDS_INTERVAL: Duration = Duration::from_secs(2);
 /// The same while the topic does not exist, the broker does not answer, or there are partitions that are not read yet.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 /// The same while there are viewers, who want to know whether the broker answers; and how long it may then take to.
@@ -46,7 +46,7 @@ pub(crate) enum News {
     Forbidden(String),
     /// There is no answer, for this reason.
     Outage(String),
-    /// Where partitions end that are read: their numbers, and the offsets of the records that they get next.
+    /// The partitions that are read, by number, and the offset that the next record of each gets.
     Ends(Vec<(i32, i64)>),
 }
 
@@ -71,8 +71,8 @@ pub(crate) struct Discovery {
     /// What was counted before this process: the positions in it are proved before they are used.
     pub(crate) snapshot: Arc<SetOnce<Snapshot>>,
     pub(crate) pending: Pending,
-    /// The counter is in doubt whether all records come.
-    pub(crate) doubt: Arc<Notify>,
+    /// Notified by the counter when it wants to know the ends.
+    pub(crate) ends_wanted: Arc<Notify>,
     /// Where it is recorded whether the broker answers: one discovery does that for all.
     pub(crate) broker_probe: Option<BrokerProbe>,
 }
@@ -130,18 +130,16 @@ impl Discovery {
                 None => std::future::pending().await,
             }
         };
-        let doubted = async {
-            tokio::time::sleep(DOUBT_INTERVAL).await;
-            self.doubt.notified().await;
+        let ends_wanted = async {
+            tokio::time::sleep(ENDS_INTERVAL).await;
+            self.ends_wanted.notified().await;
         };
-        let asked = async {
-            tokio::select! {
-                () = viewed => {}
-                () = doubted => {}
-            }
-        };
-        // An error means that the pause is over.
-        let _ = tokio::time::timeout(pause, self.shutdown.run_until_cancelled(asked)).await;
+        tokio::select! {
+            () = viewed => {}
+            () = ends_wanted => {}
+            () = self.shutdown.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
     }
 
     /// Asks for the partitions. Returns their leaders, if there was an answer.
@@ -215,14 +213,17 @@ impl Discovery {
         Ok(false)
     }
 
-    /// Says where the partitions end that are read, and have a leader.
+    /// Tells the counter where the partitions end that are read and have a leader.
     fn tell_ends(&self, leaders: &[Option<i32>]) {
         let partitions = (0..)
             .zip(leaders)
             .filter(|(id, leader)| leader.is_some() && self.pending.is_started(*id));
         let partitions: Vec<i32> = partitions.map(|(id, _)| id).collect();
+        if partitions.is_empty() {
+            return;
+        }
         // Why there is no answer is said by the question for the partitions.
-        if let (false, Ok(ends)) = (partitions.is_empty(), self.consumer.ends(partitions)) {
+        if let Ok(ends) = self.consumer.ends(partitions) {
             self.tell(News::Ends(ends));
         }
     }

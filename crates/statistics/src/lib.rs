@@ -5,12 +5,11 @@
 //! start; so two of these services may run at the same time, and retention may remove what has been counted.
 //!
 //! `snapshots` reads the last snapshot and writes others, `start` proves what is in it, `discovery` asks which partitions
-//! there are and where to begin (`pending`), `counter` reads them, `progress` knows how far that is, `delivery` whether it
+//! there are and where to begin (`pending`), `counter` reads them, `progress` knows how far that is, `stall` whether it
 //! goes on, `routes` and `metrics` show the figures. While there are `viewers`, `probes` asks the other services whether
 //! they are ready, and `page` shows all of it to people.
 
 mod counter;
-mod delivery;
 mod discovery;
 mod figures;
 mod journey;
@@ -23,6 +22,7 @@ mod recent;
 mod routes;
 mod services;
 mod snapshots;
+mod stall;
 mod start;
 mod viewers;
 
@@ -40,7 +40,6 @@ use service::{Context, Tasks};
 use tokio::sync::{Notify, SetOnce};
 
 use crate::counter::Counter;
-use crate::delivery::Delivery;
 use crate::discovery::{BrokerProbe, Discovery};
 use crate::figures::Figures;
 use crate::pending::Pending;
@@ -48,6 +47,7 @@ use crate::probes::{Probe, Probes};
 use crate::routes::State;
 use crate::services::{KAFKA, Services};
 use crate::snapshots::Snapshots;
+use crate::stall::StallDetector;
 use crate::viewers::Viewers;
 
 /// What statistics is.
@@ -208,7 +208,7 @@ fn count(
 ) -> anyhow::Result<()> {
     let client_id = format!("{}-{}", context.name, topic.name());
     let (sender, news) = mpsc::channel();
-    let doubt = Arc::new(Notify::new());
+    let ends_wanted = Arc::new(Notify::new());
     let discovery = Discovery {
         topic,
         service: context.name.clone(),
@@ -218,7 +218,7 @@ fn count(
         shutdown: context.shutdown.clone(),
         snapshot: Arc::clone(snapshot),
         pending: Pending::default(),
-        doubt: Arc::clone(&doubt),
+        ends_wanted: Arc::clone(&ends_wanted),
         broker_probe,
     };
     let counter = Counter {
@@ -232,8 +232,8 @@ fn count(
         snapshot: Arc::clone(snapshot),
         partitions: Vec::new(),
         assigned: Vec::new(),
-        delivery: Delivery::default(),
-        doubt,
+        stall_detector: StallDetector::default(),
+        ends_wanted,
     };
     tasks.spawn_blocking(topic.name(), move || counter.run());
     tasks.spawn_blocking("discovery", move || discovery.run());

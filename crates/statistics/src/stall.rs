@@ -1,4 +1,4 @@
-//! Whether records come that are there: a pure machine that is told what happens.
+//! Notices a client that no longer reads although there are records: a pure machine that is told what happens.
 
 use std::time::{Duration, Instant};
 
@@ -6,21 +6,16 @@ use std::time::{Duration, Instant};
 /// [`kafka::RENEWAL`]. Longer than a client that is well needs after an outage, which is a second and a half.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Whether records come that are there.
+/// Notices a client that no longer reads although there are records.
 #[derive(Debug, Default)]
-pub(crate) struct Delivery {
+pub(crate) struct StallDetector {
     /// Since when records have been waited for.
     waiting: Option<Instant>,
 }
 
-impl Delivery {
-    /// A record came, or the end of a partition.
-    pub(crate) fn came(&mut self) {
-        self.waiting = None;
-    }
-
-    /// No broker answers: it is not the client's fault that nothing comes.
-    pub(crate) fn outage(&mut self) {
+impl StallDetector {
+    /// A record came, or the end of a partition; or no broker answers, and it is not the client's fault that none comes.
+    pub(crate) fn reset(&mut self) {
         self.waiting = None;
     }
 
@@ -41,14 +36,14 @@ mod tests {
     use super::*;
 
     /// What is found when it is asked every second, with something between the questions.
-    fn asked(seconds: u32, mut between: impl FnMut(&mut Delivery, u32)) -> Vec<u32> {
-        let (begin, mut delivery) = (Instant::now(), Delivery::default());
+    fn asked(seconds: u32, mut between: impl FnMut(&mut StallDetector, u32)) -> Vec<u32> {
+        let (begin, mut detector) = (Instant::now(), StallDetector::default());
         let mut stalled = Vec::new();
         for second in 0..seconds {
-            if delivery.is_stalled(true, begin + Duration::from_secs(u64::from(second))) {
+            if detector.is_stalled(true, begin + Duration::from_secs(u64::from(second))) {
                 stalled.push(second);
             }
-            between(&mut delivery, second);
+            between(&mut detector, second);
         }
         stalled
     }
@@ -60,15 +55,15 @@ mod tests {
 
     #[test]
     fn what_comes_now_and_then_is_no_stall_nor_is_an_outage() {
-        let came = |delivery: &mut Delivery, second: u32| {
+        let came = |detector: &mut StallDetector, second: u32| {
             if second.is_multiple_of(3) {
-                delivery.came();
+                detector.reset();
             }
         };
         assert!(asked(10, came).is_empty());
-        let outage = |delivery: &mut Delivery, second: u32| {
+        let outage = |detector: &mut StallDetector, second: u32| {
             if second == 3 {
-                delivery.outage();
+                detector.reset();
             }
         };
         assert_eq!(asked(9, outage), [8]);
@@ -76,9 +71,9 @@ mod tests {
 
     #[test]
     fn without_records_nothing_is_waited_for() {
-        let (begin, mut delivery) = (Instant::now(), Delivery::default());
-        assert!(!delivery.is_stalled(true, begin));
-        assert!(!delivery.is_stalled(false, begin + PATIENCE));
-        assert!(!delivery.is_stalled(true, begin + PATIENCE));
+        let (begin, mut detector) = (Instant::now(), StallDetector::default());
+        assert!(!detector.is_stalled(true, begin));
+        assert!(!detector.is_stalled(false, begin + PATIENCE));
+        assert!(!detector.is_stalled(true, begin + PATIENCE));
     }
 }
