@@ -169,13 +169,27 @@ impl<'a> Admin<'a> {
                     let reason = format!("fewer than {} brokers are up", self.config.replication_factor);
                     self.wait(&reason).await;
                 }
-                // The controller has lost its session with ZooKeeper, and no broker has taken over yet.
-                KafkaError::AdminOp(RDKafkaErrorCode::NotController) if !self.is_late() => {
-                    self.wait("the cluster elects a controller").await;
-                }
-                _ => return Err(refused(error)),
+                _ => self.wait_if_passing(error).await.map_err(refused)?,
             }
         }
+    }
+
+    /// Waits a little after an error that may pass.
+    ///
+    /// # Errors
+    /// The error, when it does not pass, or has not passed in time.
+    async fn wait_if_passing(&self, error: KafkaError) -> Result<(), KafkaError> {
+        let reason = match error {
+            KafkaError::AdminOp(RDKafkaErrorCode::NotController) => "the cluster elects a controller",
+            // What Kafka answers until it has a new session with ZooKeeper, after it was paused or cut off.
+            KafkaError::AdminOp(RDKafkaErrorCode::Unknown) => "the broker has an error of its own: its log says which",
+            _ => return Err(error),
+        };
+        if self.is_late() {
+            return Err(error);
+        }
+        self.wait(reason).await;
+        Ok(())
     }
 
     /// Waits a little, and tells what for, when it is something else than before.
@@ -208,10 +222,19 @@ impl<'a> Admin<'a> {
     pub(super) async fn grow(&self, name: &str, partitions: usize) -> Result<(), TopicsError> {
         let refused = |source| refusal("grow", "Alter", name, source);
         let grown = NewPartitions::new(name, partitions);
-        let answer = self.admin_client.create_partitions([&grown], &Self::options()).await;
-        match answer.map_err(refused)?.pop() {
-            Some(Err((_, code))) => Err(refused(KafkaError::AdminOp(code))),
-            Some(Ok(_)) | None => Ok(()),
+        loop {
+            let answer = self.admin_client.create_partitions([&grown], &Self::options()).await;
+            let error = match answer.map(|mut grown| grown.pop()) {
+                Ok(Some(Err((_, code)))) => KafkaError::AdminOp(code),
+                Ok(Some(Ok(_)) | None) => return Ok(()),
+                Err(error) => error,
+            };
+            self.wait_if_passing(error).await.map_err(refused)?;
+            // What has failed may have been done all the same, and cannot be done twice.
+            let found = self.find(name).await?;
+            if found.is_some_and(|found| found.partitions.len() >= partitions) {
+                return Ok(());
+            }
         }
     }
 }
