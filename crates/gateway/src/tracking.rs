@@ -9,18 +9,18 @@ use poem::http::StatusCode;
 use poem::http::uri::Authority;
 use poem::web::{Data, Path};
 use poem::{EndpointExt, Response, Route, handler};
-use service::client::forward;
+use service::client::Upstream;
 use service::{Problem, http};
 use tokio::sync::Semaphore;
 
-/// Questions that may be under way. Each has a connection of its own. More are refused.
+/// Questions that may be under way, each over a connection of its own. More are refused.
 const MAX_IN_FLIGHT: usize = 256;
 /// How long a question may take. repository-N gives up somewhat earlier.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Where orders are asked for.
 pub(crate) struct Tracking {
-    repositories: BTreeMap<Partition, Authority>,
+    repositories: BTreeMap<Partition, Upstream>,
     in_flight: Semaphore,
 }
 
@@ -41,20 +41,20 @@ async fn track(Path(order_id): Path<String>, Data(tracking): Data<&Arc<Tracking>
 
 impl Tracking {
     pub(crate) fn new(repositories: BTreeMap<Partition, Authority>) -> Self {
+        let upstream = |(partition, host)| (partition, Upstream::new(&format!("repository-{partition}"), host));
         Self {
-            repositories,
+            repositories: repositories.into_iter().map(upstream).collect(),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
         }
     }
 
     async fn ask(&self, id: OrderId) -> Result<Response, Problem> {
         let partition = Partition::from(id.ordinal());
-        let Some(host) = self.repositories.get(&partition) else {
+        let Some(repository) = self.repositories.get(&partition) else {
             let regions = self.repositories.len();
             let detail = format!("order {id} is of region {partition}, and there are {regions} regions");
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         };
-        let repository = format!("repository-{partition}");
-        forward(&repository, host, &format!("/orders/{id}"), DEADLINE).await
+        repository.forward(&format!("/orders/{id}"), DEADLINE).await
     }
 }

@@ -1,6 +1,6 @@
 //! A connection to another service, and what is certain when it fails.
 
-mod forward;
+mod upstream;
 
 use std::fmt;
 use std::io;
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
-pub use self::forward::forward;
+pub use self::upstream::Upstream;
 
 /// Services are on the same network: no connection within this time means that it is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);

@@ -7,25 +7,25 @@ use domain::{OrderId, ParseOrderIdError};
 use poem::http::uri::Authority;
 use poem::web::{Data, Path};
 use poem::{EndpointExt, Response, Route, handler};
-use service::client::forward;
+use service::client::Upstream;
 use service::{Problem, http};
 use tokio::sync::Semaphore;
 
-/// Questions that may be under way. Each has a connection of its own. More are refused.
+/// Questions that may be under way. More are refused.
 const MAX_IN_FLIGHT: usize = 32;
 /// How long a question may take. The gateway gives up somewhat earlier.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Where orders are asked for.
 struct Journeys {
-    gateway: Authority,
+    gateway: Upstream,
     in_flight: Semaphore,
 }
 
 /// Adds the route.
 pub(crate) fn add_to(routes: Route, gateway: Authority) -> Route {
     let journeys = Journeys {
-        gateway,
+        gateway: Upstream::new("gateway", gateway),
         in_flight: Semaphore::new(MAX_IN_FLIGHT),
     };
     routes.at("/orders/:order_id", http::get(journey.data(Arc::new(journeys))))
@@ -38,5 +38,5 @@ async fn journey(Path(order_id): Path<String>, Data(journeys): Data<&Arc<Journey
         .map_err(|error: ParseOrderIdError| Problem::bad_request(error.to_string()))?;
     let too_many = |_| Problem::unavailable("too many orders are asked for: ask again");
     let _in_flight = journeys.in_flight.try_acquire().map_err(too_many)?;
-    forward("gateway", &journeys.gateway, &format!("/orders/{id}"), DEADLINE).await
+    journeys.gateway.forward(&format!("/orders/{id}"), DEADLINE).await
 }
