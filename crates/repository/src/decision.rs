@@ -9,7 +9,8 @@ use crate::window::{DuplicateWindow, Seen};
 /// What becomes of one record of topic `order`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    pub(crate) order_id: Option<OrderId>,
+    /// `None` when the record holds none.
+    pub(crate) order: Option<Order>,
     pub(crate) order_offset: i64,
     /// The time of the outcome's record, in Unix milliseconds: the order's own, so that a time is found again by an id.
     pub(crate) timestamp: i64,
@@ -19,11 +20,15 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
+    pub(crate) fn order_id(&self) -> Option<OrderId> {
+        self.order.as_ref().map(|order| order.order_id)
+    }
+
     /// The record of topic `shipment`. Only what is shipped was packed.
     pub(crate) fn shipment(&self, packed_at: Timestamp, shipped_at: Timestamp) -> Shipment {
         let shipped = self.outcome == Outcome::Shipped;
         Shipment {
-            order_id: self.order_id,
+            order_id: self.order_id(),
             order_offset: self.order_offset,
             outcome: self.outcome,
             detail: self.detail.clone(),
@@ -35,7 +40,7 @@ impl Decision {
     /// Says in the log what became of the record: once it is committed.
     pub(crate) fn log(&self, service: &str, partition: Partition) {
         let (partition, region, offset) = (partition.id(), Region::from(partition), self.order_offset);
-        let order_id = self.order_id.map(tracing::field::display);
+        let order_id = self.order_id().map(tracing::field::display);
         let detail = self.detail.as_ref().map(tracing::field::display);
         match self.outcome {
             Outcome::Shipped => tracing::info!(service, order_id, partition, offset, %region, "order shipped"),
@@ -64,9 +69,10 @@ pub(crate) struct Batch {
 impl Batch {
     /// Decides on a record of topic `order`. `timestamp` is the record's own, in Unix milliseconds.
     pub(crate) fn decide(&mut self, order_offset: i64, timestamp: i64, value: &[u8], window: &DuplicateWindow) {
-        let (order_id, outcome, detail) = match Order::from_record(value) {
+        let (order, outcome, detail) = match Order::from_record(value) {
             Err(error) => (None, Outcome::Rejected, Some(Detail::new(error))),
-            Ok(Order { order_id, .. }) => {
+            Ok(order) => {
+                let order_id = order.order_id;
                 let seen = if self.shipped.contains(&order_id.get()) {
                     Seen::Before
                 } else {
@@ -84,13 +90,14 @@ impl Batch {
                         Some("the id is older than the duplicate window: it may have been shipped before"),
                     ),
                 };
-                (Some(order_id), outcome, detail.map(Detail::new))
+                (Some(order), outcome, detail.map(Detail::new))
             }
         };
+        let time = order.as_ref().map(|order| order.order_id.time());
         self.decisions.push(Decision {
-            order_id,
+            order,
             order_offset,
-            timestamp: order_id.map_or(timestamp, |id| id.time().unix_millis().cast_signed()),
+            timestamp: time.map_or(timestamp, |time| time.unix_millis().cast_signed()),
             outcome,
             detail,
         });

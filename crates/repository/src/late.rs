@@ -29,12 +29,12 @@ pub(crate) struct LateRecord {
 }
 
 impl LateRecords {
-    /// A record of topic `order` has its outcome. Records are observed in the order of the log.
-    pub(crate) fn observe(&self, order_id: OrderId, order_offset: i64, shipment_offset: i64) {
+    /// A record of topic `order` has its outcome. Records are observed in the order of the log. Returns whether it is late.
+    pub(crate) fn observe(&self, order_id: OrderId, order_offset: i64, shipment_offset: i64) -> bool {
         let mut state = self.0.lock();
         if state.largest.is_none_or(|largest| largest < order_id) {
             state.largest = Some(order_id);
-            return;
+            return false;
         }
         if state.records.len() == MAX_RECORDS {
             state.records.pop_front();
@@ -48,6 +48,7 @@ impl LateRecords {
         if !state.records.contains(&record) {
             state.records.push_back(record);
         }
+        true
     }
 
     /// The late records with an id, in the order of the log.

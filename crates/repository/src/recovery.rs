@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use domain::{OrderId, Outcome, Timestamp};
+use domain::{OrderId, Outcome, Shipment, Timestamp};
 use kafka::{ConsumeError, ConsumedRecord, Consumer, Watermarks};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use crate::decision::{Batch, order_id};
 use crate::interruption::Interruption;
 use crate::late::LateRecords;
 use crate::position::{Found, LastOutcome, Position, Proof};
+use crate::recent::RecentOrders;
 use crate::window::DuplicateWindow;
 
 /// How many offsets at the end of `shipment` are searched for the last outcome: more than a transaction has. If these
@@ -35,20 +36,29 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A transaction was committed; its last outcome is before this offset of `shipment`.
-    pub(crate) fn committed(&mut self, batch: &Batch, shipment_end: i64, late: &LateRecords) {
+    /// A transaction with these outcomes was committed; the last of them is before this offset of `shipment`.
+    pub(crate) fn committed(
+        &mut self,
+        batch: &Batch,
+        shipments: &[Shipment],
+        shipment_end: i64,
+        late: &LateRecords,
+        recent: &RecentOrders,
+    ) {
         let (now, first) = (Timestamp::now(), shipment_end - batch.len() as i64);
-        for (decision, shipment_offset) in batch.decisions.iter().zip(first..) {
-            if let Some(id) = decision.order_id {
-                late.observe(id, decision.order_offset, shipment_offset);
+        for ((decision, shipment), shipment_offset) in batch.decisions.iter().zip(shipments).zip(first..) {
+            if let Some(order) = &decision.order
+                && !late.observe(order.order_id, decision.order_offset, shipment_offset)
+            {
+                recent.observe(order, shipment, shipment_offset);
             }
-            if let (Some(id), Outcome::Shipped) = (decision.order_id, decision.outcome) {
+            if let (Some(id), Outcome::Shipped) = (decision.order_id(), decision.outcome) {
                 self.window.insert(id, now);
             }
             self.position = decision.order_offset + 1;
             self.last = Some(LastOutcome {
                 order_offset: decision.order_offset,
-                order_id: decision.order_id,
+                order_id: decision.order_id(),
             });
         }
         self.shipment_end = shipment_end;
@@ -82,6 +92,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) shipments: Consumer,
     pub(crate) stop: &'a CancellationToken,
     pub(crate) late: &'a LateRecords,
+    pub(crate) recent: &'a RecentOrders,
 }
 
 impl Recovery<'_> {
@@ -120,6 +131,10 @@ impl Recovery<'_> {
                 window.insert(id, now);
             }
         })?;
+        if outcomes_read > 0 {
+            // They say nothing of their orders.
+            self.recent.forget();
+        }
         // Retention has removed the records before these.
         if let (Some(first), true) = (first, from > 0 && from == shipment.low) {
             window.forget_before(first);

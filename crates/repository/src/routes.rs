@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::late::LateRecords;
 use crate::lookup::Lookup;
+use crate::recent::{Known, RecentOrders};
 
 /// Orders that are looked for at the same time, each by two clients of the broker. On two cores more are no faster.
 const AT_ONCE: usize = 8;
@@ -33,6 +34,7 @@ pub(crate) struct Lookups {
     name: String,
     partition: Partition,
     late: LateRecords,
+    recent: RecentOrders,
     at_once: Arc<Semaphore>,
     waiting: Semaphore,
     /// Those that nobody uses at the moment, and since when.
@@ -59,12 +61,19 @@ async fn find(Path(order_id): Path<String>, Data(lookups): Data<&Arc<Lookups>>) 
 }
 
 impl Lookups {
-    pub(crate) fn new(kafka: &Config, name: &str, partition: Partition, late: LateRecords) -> Arc<Self> {
+    pub(crate) fn new(
+        kafka: &Config,
+        name: &str,
+        partition: Partition,
+        late: LateRecords,
+        recent: RecentOrders,
+    ) -> Arc<Self> {
         Arc::new(Self {
             kafka: kafka.clone(),
             name: name.to_owned(),
             partition,
             late,
+            recent,
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Semaphore::new(MAX_WAITING),
             idle: Mutex::default(),
@@ -73,6 +82,14 @@ impl Lookups {
     }
 
     async fn find(self: Arc<Self>, id: OrderId) -> Result<Option<Journey>, Problem> {
+        // Late records are further ones of an order.
+        if self.late.find(id).is_empty() {
+            match self.recent.find(id, self.partition) {
+                Known::Shipped(journey) => return Ok(Some(*journey)),
+                Known::NotThere => return Ok(None),
+                Known::Nothing => {}
+            }
+        }
         let deadline = Instant::now() + DEADLINE;
         let too_many = |_| Problem::unavailable("too many orders are looked for: ask again");
         let _waiting = self.waiting.try_acquire().map_err(too_many)?;

@@ -4,17 +4,18 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use domain::{Partition, Timestamp};
+use domain::{Partition, Shipment, Timestamp};
 use kafka::{Consumer, Event, RENEWAL, Record, TransactionalProducer};
 use service::Latch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::batching::{Batching, Next};
-use crate::decision::Batch;
+use crate::decision::{Batch, Decision};
 use crate::interruption::Interruption;
 use crate::late::LateRecords;
 use crate::metrics::Metrics;
+use crate::recent::RecentOrders;
 use crate::recovery::{Progress, Recovery};
 
 /// How long a wait may keep from noticing that the service is asked to stop.
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     shutdown: CancellationToken,
     metrics: Metrics,
     late: LateRecords,
+    recent: RecentOrders,
     /// When the broker was last asked for the end of the log.
     probed: Instant,
     /// Since when the broker does not serve the partition.
@@ -57,6 +59,7 @@ impl Worker {
         shutdown: CancellationToken,
         metrics: Metrics,
         late: LateRecords,
+        recent: RecentOrders,
     ) -> anyhow::Result<Self> {
         let orders = Consumer::new(&config.kafka, &name, "repository", "order").context("could not make a consumer")?;
         let partition = Partition::from(config.ordinal);
@@ -70,6 +73,7 @@ impl Worker {
             shutdown,
             metrics,
             late,
+            recent,
             probed: now,
             interrupted: None,
             committed: (0, now),
@@ -125,6 +129,7 @@ impl Worker {
             shipments,
             stop: &self.shutdown,
             late: &self.late,
+            recent: &self.recent,
         };
         // What is known is kept until it has been read anew.
         let mut found = recovery.read_back(progress)?;
@@ -159,9 +164,12 @@ impl Worker {
                 return Err(Interruption::Stopped);
             }
             let begun = Instant::now();
-            let shipment_end = self.ship(producer, &batch, packed_at)?;
+            let shipped_at = Timestamp::now();
+            let outcome = |decision: &Decision| decision.shipment(packed_at, shipped_at);
+            let shipments: Vec<Shipment> = batch.decisions.iter().map(outcome).collect();
+            let shipment_end = self.ship(producer, &batch, &shipments)?;
             let took = begun.elapsed();
-            progress.committed(&batch, shipment_end, &self.late);
+            progress.committed(&batch, &shipments, shipment_end, &self.late, &self.recent);
             batching.shipped(took, Instant::now());
             self.metrics.transaction.observe(took.as_secs_f64());
             for decision in &batch.decisions {
@@ -267,15 +275,18 @@ impl Worker {
     }
 
     /// Writes the outcomes of a batch. Returns the offset in topic `shipment` after the last of them.
-    fn ship(&self, producer: &TransactionalProducer, batch: &Batch, packed_at: Timestamp) -> Result<i64, Interruption> {
-        let shipped_at = Timestamp::now();
-        let records: Vec<(Option<String>, Vec<u8>, i64)> = batch
-            .decisions
+    fn ship(
+        &self,
+        producer: &TransactionalProducer,
+        batch: &Batch,
+        shipments: &[Shipment],
+    ) -> Result<i64, Interruption> {
+        let records: Vec<(Option<String>, Vec<u8>, i64)> = shipments
             .iter()
-            .map(|decision| {
-                let key = decision.order_id.map(|id| id.to_string());
-                let value = decision.shipment(packed_at, shipped_at).to_record();
-                (key, value, decision.timestamp)
+            .zip(&batch.decisions)
+            .map(|(shipment, decision)| {
+                let key = shipment.order_id.map(|id| id.to_string());
+                (key, shipment.to_record(), decision.timestamp)
             })
             .collect();
         let end = producer.write(records.iter().map(|(key, value, timestamp)| Record {

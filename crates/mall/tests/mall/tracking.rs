@@ -29,21 +29,27 @@ async fn an_order_is_found_where_it_is_and_with_its_outcome(#[case] broker: Brok
         receipts.push(stage.client.order(stage.gateway(), number).await.json());
     }
     stage.settled(5).await;
+    let mut from_memory = Vec::new();
     for receipt in &receipts {
         let id = receipt["order_id"].as_str().expect("an id");
         let found = journey(&ask(&stage, id).await);
         assert_eq!(found.order.order_id.to_string(), id);
         assert_eq!(found.accepted.offset, receipt["offset"].as_i64().expect("an offset"));
         assert_eq!(found.accepted.region, receipt["region"].as_str().expect("a region"));
-        let shipment = found.shipment.expect("shipped");
+        let shipment = found.shipment.as_ref().expect("shipped");
         assert_eq!(shipment.outcome, Outcome::Shipped);
         assert!(shipment.packed >= Some(found.accepted.time) && shipment.time >= shipment.packed);
         assert!(found.duplicates.is_empty());
+        from_memory.push(found);
     }
-    // One that has just started knows no less.
-    stage.restart(Instance::Repository(partition(1))).await;
-    let id = receipts[2]["order_id"].as_str().expect("an id");
-    assert!(journey(&ask(&stage, id).await).shipment.is_some());
+    // Those that have just started remember nothing: the logs say the same.
+    for number in 0..3 {
+        stage.restart(Instance::Repository(partition(number))).await;
+    }
+    for (receipt, from_memory) in receipts.iter().zip(from_memory) {
+        let id = receipt["order_id"].as_str().expect("an id");
+        assert_eq!(journey(&ask(&stage, id).await), from_memory);
+    }
     stage.close().await;
 }
 
@@ -85,15 +91,14 @@ async fn an_order_that_is_in_the_log_twice_is_found_with_both_records(#[case] br
 #[case::real(Broker::Real)]
 #[tokio::test]
 async fn what_is_no_id_is_400_and_what_is_not_in_the_log_404(#[case] broker: Broker) {
-    let stage = Stage::open(broker).await;
-    let id: u64 = stage
-        .client
-        .order(stage.gateway(), 1)
-        .await
-        .order_id()
-        .parse()
-        .expect("a number");
-    stage.settled(1).await;
+    let mut stage = Stage::open(broker).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let order = stage.client.order(stage.gateway(), 1).await;
+        ids.push(order.order_id().parse::<u64>().expect("a number"));
+    }
+    let id = ids[1];
+    stage.settled(3).await;
     for text in [
         "x",
         "-1",
@@ -107,18 +112,22 @@ async fn what_is_no_id_is_400_and_what_is_not_in_the_log_404(#[case] broker: Bro
         assert_eq!(ask(&stage, text).await.status, StatusCode::BAD_REQUEST, "{text}");
     }
     let (ordinal, year) = (1 << 12, 1_u64 << 57);
-    for (missing, why) in [
-        (0, "the first id of all"),
-        (id - 1, "before"),
-        (id + 1, "after"),
-        (id + year, "from the future"),
-        (id + ordinal, "of a region that has no such order"),
-        (id + 5 * ordinal, "of a region that does not exist"),
-        (i64::MAX.cast_unsigned(), "the last id of all"),
-    ] {
-        let reply = ask(&stage, &missing.to_string()).await;
-        assert_eq!(reply.status, StatusCode::NOT_FOUND, "{why}: {}", reply.text);
-        assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    // From memory, then from the logs.
+    for _ in 0..2 {
+        for (missing, why) in [
+            (0, "the first id of all"),
+            (id - 1, "before"),
+            (id + 1, "after"),
+            (id + year, "from the future"),
+            (id + ordinal, "of a region that has no such order"),
+            (id + 5 * ordinal, "of a region that does not exist"),
+            (i64::MAX.cast_unsigned(), "the last id of all"),
+        ] {
+            let reply = ask(&stage, &missing.to_string()).await;
+            assert_eq!(reply.status, StatusCode::NOT_FOUND, "{why}: {}", reply.text);
+            assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+        }
+        stage.restart(Instance::Repository(partition(1))).await;
     }
     stage.close().await;
 }
@@ -136,11 +145,15 @@ async fn an_order_that_waits_has_no_shipment() {
 
 #[tokio::test]
 async fn a_hundred_questions_at_once_are_answered() {
-    let stage = Stage::on_mock(|_| {}).await;
+    let mut stage = Stage::on_mock(|_| {}).await;
     let ids = join_all((0..100).map(async |_| stage.client.order(stage.gateway(), 1).await.order_id())).await;
     stage.settled(100).await;
-    for reply in join_all(ids.iter().map(|id| ask(&stage, id))).await {
-        journey(&reply);
+    // From memory, then from the logs.
+    for _ in 0..2 {
+        for reply in join_all(ids.iter().map(|id| ask(&stage, id))).await {
+            journey(&reply);
+        }
+        stage.restart(Instance::Repository(partition(1))).await;
     }
     stage.close().await;
 }
@@ -150,6 +163,11 @@ async fn without_a_repository_or_a_broker_the_answer_is_503_in_time() {
     let mut stage = Stage::on_mock(|_| {}).await;
     let id = stage.client.order(stage.gateway(), 1).await.order_id();
     stage.settled(1).await;
+    // What it has just shipped, a repository knows without a broker.
+    stage.cluster().mock().broker_down(1).expect("down");
+    journey(&ask(&stage, &id).await);
+    stage.cluster().mock().broker_up(1).expect("up");
+    stage.restart(Instance::Repository(partition(1))).await;
     stage.cluster().mock().broker_down(1).expect("down");
     let reply = ask(&stage, &id).await;
     assert!(reply.status.is_server_error(), "{}", reply.text);
