@@ -30,7 +30,10 @@ async fn a_repository_that_is_killed_at_random_ships_each_order_once() {
         let life = if kill % 2 == 0 {
             Duration::from_millis(rand::random_range(50..600))
         } else {
-            repository.ready("repository-1").await;
+            eventually("the repository ships", async || {
+                shipments(&kafka, NUMBER).await.len() > before
+            })
+            .await;
             Duration::from_millis(rand::random_range(50..400))
         };
         assert!(
