@@ -1,4 +1,4 @@
-//! `GET /orders/{order_id}`: asks repository-N, which finds the order in the logs.
+//! `GET /orders/{order_id}`: asks repository-N, which knows where the order is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,12 +3,13 @@
 //! Topic `shipment` is the repository's position, its record of what it did, and its list of what it could not do, in
 //! one log, written in transactions. `position` decides where to go on, `decision` what becomes of a record, `window`
 //! which ids were shipped before, `batching` when a batch is complete: all pure. `recovery` reads the logs back,
-//! `worker` is the loop around all. Beside that, `routes` answers where an order is: `recent` are
-//! those that were shipped last, the others `lookup` finds in the logs.
+//! `worker` is the loop around all. Beside that, `routes` answers where an order is: `known` are those that were shipped
+//! last (`recent`), and where the logs mislead (`late`); the others `lookup` finds in the logs.
 
 mod batching;
 mod decision;
 mod interruption;
+mod known;
 mod late;
 mod lookup;
 mod metrics;
@@ -27,10 +28,9 @@ use domain::{Ordinal, Partition};
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 
-use crate::late::LateRecords;
+use crate::known::KnownOrders;
 use crate::metrics::Metrics;
 pub use crate::position::OnLostPosition;
-use crate::recent::RecentOrders;
 use crate::routes::Lookups;
 use crate::worker::Worker;
 
@@ -91,21 +91,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics, Partition::from(config.ordinal));
     let latch = context.readiness.latch("taking over the partition");
     let shutdown = context.shutdown.clone();
-    let (partition, late, recent) = (
-        Partition::from(config.ordinal),
-        LateRecords::default(),
-        RecentOrders::default(),
-    );
-    let lookups = Lookups::new(&config.kafka, &context.name, partition, late.clone(), recent.clone());
-    let worker = Worker::new(
-        config,
-        context.name.clone(),
-        latch,
-        shutdown.clone(),
-        metrics,
-        late,
-        recent,
-    )?;
+    let (partition, known) = (Partition::from(config.ordinal), KnownOrders::default());
+    let lookups = Lookups::new(&config.kafka, &context.name, partition, known.clone());
+    let worker = Worker::new(config, context.name.clone(), latch, shutdown.clone(), metrics, known)?;
     let mut tasks = Tasks::new(&context.shutdown);
     tasks.spawn_blocking("worker", move || worker.run());
     let routes = routes::routes(Arc::clone(&lookups));

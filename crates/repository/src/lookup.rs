@@ -6,7 +6,7 @@ use std::time::Instant;
 use domain::{Accepted, Journey, Order, OrderId, Partition, Shipment, Shipped};
 use kafka::{Config, ConsumeError, Consumer};
 
-use crate::late::LateRecords;
+use crate::known::KnownOrders;
 
 /// Records with larger ids after which no more is expected: ids grow with the log, but others may have put records there.
 const LARGER_IDS: u32 = 16;
@@ -20,7 +20,7 @@ pub(crate) struct Lookup {
     partition: Partition,
     orders: Consumer,
     shipments: Consumer,
-    late: LateRecords,
+    known: KnownOrders,
 }
 
 impl Lookup {
@@ -28,7 +28,12 @@ impl Lookup {
     ///
     /// # Errors
     /// When the configuration cannot be used, or no broker answers.
-    pub(crate) fn connect(kafka: &Config, name: &str, partition: Partition, late: LateRecords) -> anyhow::Result<Self> {
+    pub(crate) fn connect(
+        kafka: &Config,
+        name: &str,
+        partition: Partition,
+        known: KnownOrders,
+    ) -> anyhow::Result<Self> {
         let connect = |topic| -> anyhow::Result<Consumer> {
             let consumer = Consumer::for_scan(kafka, &format!("{name}-lookup"), "repository", topic)?;
             consumer.wait_for_broker()?;
@@ -38,7 +43,7 @@ impl Lookup {
             partition,
             orders: connect("order")?,
             shipments: connect("shipment")?,
-            late,
+            known,
         })
     }
 
@@ -53,7 +58,7 @@ impl Lookup {
             let from = self.first_at(&self.shipments, id)?;
             records.push((order, offset, self.shipment_of(offset, from, deadline)?));
         }
-        for late in self.late.find(id) {
+        for late in self.known.late_records(id) {
             if records.iter().any(|(_, offset, _)| *offset == late.order_offset) {
                 continue;
             }

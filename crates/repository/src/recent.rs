@@ -1,20 +1,18 @@
 //! The orders that were shipped last, with their outcomes: most questions are about these, and need no broker.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use domain::{Accepted, Journey, Money, Order, OrderId, Outcome, Partition, Shipment, Shipped, Timestamp, UserId};
-use parking_lot::Mutex;
 
 /// The most orders that are remembered, of 64 bytes each: of three regions a million.
 const MAX_ORDERS: usize = 350_000;
 
 /// What this process has shipped last, without a gap: each has a larger id than the one before it. What comes with a
-/// smaller one is a [late record](crate::late::LateRecords). Clones share their state.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RecentOrders(Arc<Mutex<VecDeque<Entry>>>);
+/// smaller one is a [late record](crate::late::LateRecords).
+#[derive(Debug)]
+pub(crate) struct RecentOrders(VecDeque<Entry>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Entry {
     order_id: OrderId,
     order_offset: i64,
@@ -38,38 +36,40 @@ pub(crate) enum Known {
     Nothing,
 }
 
+impl Default for RecentOrders {
+    fn default() -> Self {
+        // With room for all: a queue that has grown may have room for twice as many. What is not used is not resident.
+        Self(VecDeque::with_capacity(MAX_ORDERS))
+    }
+}
+
 impl RecentOrders {
     /// The outcome of an order is committed that is not late. They are observed in the order of the log.
-    pub(crate) fn observe(&self, order: &Order, shipment: &Shipment, shipment_offset: i64) {
-        let mut entries = self.0.lock();
+    pub(crate) fn observe(&mut self, order: &Order, shipment: &Shipment, shipment_offset: i64) {
         let Some(entry) = Entry::new(order, shipment, shipment_offset) else {
-            // It would be a gap.
-            return entries.clear();
+            return self.forget();
         };
-        if entries.len() == MAX_ORDERS {
-            entries.pop_front();
+        if self.0.len() == MAX_ORDERS {
+            self.0.pop_front();
         }
-        entries.push_back(entry);
+        self.0.push_back(entry);
     }
 
-    /// Outcomes were committed that were not observed.
-    pub(crate) fn forget(&self) {
-        self.0.lock().clear();
+    /// An outcome is committed whose order is not known: it would be a gap.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
     }
 
     /// What is known of an order without late records.
     pub(crate) fn find(&self, id: OrderId, partition: Partition) -> Known {
-        let entries = self.0.lock();
-        match (entries.front(), entries.back()) {
+        match (self.0.front(), self.0.back()) {
             (Some(first), Some(last)) if (first.order_id..=last.order_id).contains(&id) => {}
             _ => return Known::Nothing,
         }
-        let Ok(index) = entries.binary_search_by_key(&id, |entry| entry.order_id) else {
+        let Ok(index) = self.0.binary_search_by_key(&id, |entry| entry.order_id) else {
             return Known::NotThere;
         };
-        let entry = entries[index].clone();
-        drop(entries);
-        let journey = entry.journey(partition).map(Box::new);
+        let journey = self.0[index].journey(partition).map(Box::new);
         journey.map_or(Known::Nothing, Known::Shipped)
     }
 }
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    fn observe(recent: &RecentOrders, number: u64, outcome: Outcome) {
+    fn observe(recent: &mut RecentOrders, number: u64, outcome: Outcome) {
         let order = order(number);
         let offset = number.cast_signed();
         recent.observe(&order, &shipment(&order, offset, outcome), offset + 100);
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_journey_is_what_the_logs_say() {
-        let recent = RecentOrders::default();
-        observe(&recent, 7, Outcome::Shipped);
+        let mut recent = RecentOrders::default();
+        observe(&mut recent, 7, Outcome::Shipped);
         let order = order(7);
         let shipped = Shipped::new(shipment(&order, 7, Outcome::Shipped), partition(), 107);
         let accepted = Accepted::new(&order, partition(), 7);
@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn only_between_the_first_and_the_last_it_is_known_that_an_order_is_not_there() {
-        let recent = RecentOrders::default();
+        let mut recent = RecentOrders::default();
         assert_eq!(find(&recent, 5), Known::Nothing);
         for number in [5, 9] {
-            observe(&recent, number, Outcome::Shipped);
+            observe(&mut recent, number, Outcome::Shipped);
         }
         assert_eq!(find(&recent, 4), Known::Nothing);
         assert_eq!(find(&recent, 6), Known::NotThere);
@@ -180,10 +180,10 @@ mod tests {
 
     #[test]
     fn after_a_gap_only_what_came_then_is_known() {
-        let recent = RecentOrders::default();
-        observe(&recent, 5, Outcome::Shipped);
-        observe(&recent, 6, Outcome::Rejected);
-        observe(&recent, 7, Outcome::Shipped);
+        let mut recent = RecentOrders::default();
+        observe(&mut recent, 5, Outcome::Shipped);
+        observe(&mut recent, 6, Outcome::Rejected);
+        observe(&mut recent, 7, Outcome::Shipped);
         assert_eq!(find(&recent, 5), Known::Nothing);
         assert_eq!(find(&recent, 6), Known::Nothing);
         assert!(matches!(find(&recent, 7), Known::Shipped(_)));
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_beyond_the_bound() {
-        let recent = RecentOrders::default();
+        let mut recent = RecentOrders::default();
         for number in 0..=MAX_ORDERS as u64 {
-            observe(&recent, number, Outcome::Shipped);
+            observe(&mut recent, number, Outcome::Shipped);
         }
         assert_eq!(find(&recent, 0), Known::Nothing);
         assert!(matches!(find(&recent, 1), Known::Shipped(_)));

@@ -10,9 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Settings;
 use crate::decision::{Batch, order_id};
 use crate::interruption::Interruption;
-use crate::late::LateRecords;
+use crate::known::KnownOrders;
 use crate::position::{Found, LastOutcome, Position, Proof};
-use crate::recent::RecentOrders;
 use crate::window::DuplicateWindow;
 
 /// How many offsets at the end of `shipment` are searched for the last outcome: more than a transaction has. If these
@@ -37,20 +36,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// A transaction with these outcomes was committed; the last of them is before this offset of `shipment`.
-    pub(crate) fn committed(
-        &mut self,
-        batch: &Batch,
-        shipments: &[Shipment],
-        shipment_end: i64,
-        late: &LateRecords,
-        recent: &RecentOrders,
-    ) {
+    pub(crate) fn committed(&mut self, batch: &Batch, shipments: &[Shipment], shipment_end: i64, known: &KnownOrders) {
         let (now, first) = (Timestamp::now(), shipment_end - batch.len() as i64);
         for ((decision, shipment), shipment_offset) in batch.decisions.iter().zip(shipments).zip(first..) {
-            if let Some(order) = &decision.order
-                && !late.observe(order.order_id, decision.order_offset, shipment_offset)
-            {
-                recent.observe(order, shipment, shipment_offset);
+            if let Some(order) = &decision.order {
+                known.committed(order, shipment, shipment_offset);
             }
             if let (Some(id), Outcome::Shipped) = (decision.order_id(), decision.outcome) {
                 self.window.insert(id, now);
@@ -91,8 +81,7 @@ pub(crate) struct Recovery<'a> {
     pub(crate) orders: &'a Consumer,
     pub(crate) shipments: Consumer,
     pub(crate) stop: &'a CancellationToken,
-    pub(crate) late: &'a LateRecords,
-    pub(crate) recent: &'a RecentOrders,
+    pub(crate) known: &'a KnownOrders,
 }
 
 impl Recovery<'_> {
@@ -124,17 +113,13 @@ impl Recovery<'_> {
                 order_id: done.order_id,
             });
             if let Some(id) = done.order_id {
-                self.late.observe(id, done.order_offset, offset);
+                self.known.read_back(id, done.order_offset, offset);
             }
             if let Some(id) = done.shipped() {
                 first.get_or_insert(id);
                 window.insert(id, now);
             }
         })?;
-        if outcomes_read > 0 {
-            // They say nothing of their orders.
-            self.recent.forget();
-        }
         // Retention has removed the records before these.
         if let (Some(first), true) = (first, from > 0 && from == shipment.low) {
             window.forget_before(first);

@@ -15,9 +15,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::late::LateRecords;
+use crate::known::KnownOrders;
 use crate::lookup::Lookup;
-use crate::recent::{Known, RecentOrders};
+use crate::recent::Known;
 
 /// Orders that are looked for at the same time, each by two clients of the broker. On two cores more are no faster.
 const AT_ONCE: usize = 8;
@@ -33,8 +33,7 @@ pub(crate) struct Lookups {
     kafka: Config,
     name: String,
     partition: Partition,
-    late: LateRecords,
-    recent: RecentOrders,
+    known: KnownOrders,
     at_once: Arc<Semaphore>,
     waiting: Semaphore,
     /// Those that nobody uses at the moment, and since when.
@@ -61,19 +60,12 @@ async fn find(Path(order_id): Path<String>, Data(lookups): Data<&Arc<Lookups>>) 
 }
 
 impl Lookups {
-    pub(crate) fn new(
-        kafka: &Config,
-        name: &str,
-        partition: Partition,
-        late: LateRecords,
-        recent: RecentOrders,
-    ) -> Arc<Self> {
+    pub(crate) fn new(kafka: &Config, name: &str, partition: Partition, known: KnownOrders) -> Arc<Self> {
         Arc::new(Self {
             kafka: kafka.clone(),
             name: name.to_owned(),
             partition,
-            late,
-            recent,
+            known,
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Semaphore::new(MAX_WAITING),
             idle: Mutex::default(),
@@ -82,13 +74,10 @@ impl Lookups {
     }
 
     async fn find(self: Arc<Self>, id: OrderId) -> Result<Option<Journey>, Problem> {
-        // Late records are further ones of an order.
-        if self.late.find(id).is_empty() {
-            match self.recent.find(id, self.partition) {
-                Known::Shipped(journey) => return Ok(Some(*journey)),
-                Known::NotThere => return Ok(None),
-                Known::Nothing => {}
-            }
+        match self.known.find(id, self.partition) {
+            Known::Shipped(journey) => return Ok(Some(*journey)),
+            Known::NotThere => return Ok(None),
+            Known::Nothing => {}
         }
         let deadline = Instant::now() + DEADLINE;
         let too_many = |_| Problem::unavailable("too many orders are looked for: ask again");
@@ -113,7 +102,7 @@ impl Lookups {
         let idle = self.idle.lock().pop();
         let lookup = match idle {
             Some((lookup, _)) => lookup,
-            None => Lookup::connect(&self.kafka, &self.name, self.partition, self.late.clone())?,
+            None => Lookup::connect(&self.kafka, &self.name, self.partition, self.known.clone())?,
         };
         let found = lookup.find(id, deadline)?;
         self.idle.lock().push((lookup, Instant::now()));

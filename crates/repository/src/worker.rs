@@ -13,9 +13,8 @@ use crate::Config;
 use crate::batching::{Batching, Next};
 use crate::decision::{Batch, Decision};
 use crate::interruption::Interruption;
-use crate::late::LateRecords;
+use crate::known::KnownOrders;
 use crate::metrics::Metrics;
-use crate::recent::RecentOrders;
 use crate::recovery::{Progress, Recovery};
 
 /// How long a wait may keep from noticing that the service is asked to stop.
@@ -39,8 +38,7 @@ pub(crate) struct Worker {
     latch: Latch,
     shutdown: CancellationToken,
     metrics: Metrics,
-    late: LateRecords,
-    recent: RecentOrders,
+    known: KnownOrders,
     /// When the broker was last asked for the end of the log.
     probed: Instant,
     /// Since when the broker does not serve the partition.
@@ -58,8 +56,7 @@ impl Worker {
         latch: Latch,
         shutdown: CancellationToken,
         metrics: Metrics,
-        late: LateRecords,
-        recent: RecentOrders,
+        known: KnownOrders,
     ) -> anyhow::Result<Self> {
         let orders = Consumer::new(&config.kafka, &name, "repository", "order").context("could not make a consumer")?;
         let partition = Partition::from(config.ordinal);
@@ -72,8 +69,7 @@ impl Worker {
             latch,
             shutdown,
             metrics,
-            late,
-            recent,
+            known,
             probed: now,
             interrupted: None,
             committed: (0, now),
@@ -128,8 +124,7 @@ impl Worker {
             orders: &self.orders,
             shipments,
             stop: &self.shutdown,
-            late: &self.late,
-            recent: &self.recent,
+            known: &self.known,
         };
         // What is known is kept until it has been read anew.
         let mut found = recovery.read_back(progress)?;
@@ -169,7 +164,7 @@ impl Worker {
             let shipments: Vec<Shipment> = batch.decisions.iter().map(outcome).collect();
             let shipment_end = self.ship(producer, &batch, &shipments)?;
             let took = begun.elapsed();
-            progress.committed(&batch, &shipments, shipment_end, &self.late, &self.recent);
+            progress.committed(&batch, &shipments, shipment_end, &self.known);
             batching.shipped(took, Instant::now());
             self.metrics.transaction.observe(took.as_secs_f64());
             for decision in &batch.decisions {

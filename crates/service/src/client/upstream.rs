@@ -66,9 +66,12 @@ impl Upstream {
             return Ok(answer);
         }
         let mut connection = address.connect().await.map_err(|error| format!("{error:#}"))?;
-        let answer = connection.send(address.get(path)).await;
+        let answer = connection
+            .send(address.get(path))
+            .await
+            .map_err(NoAnswer::into_reason)?;
         self.keep(connection);
-        answer.map_err(NoAnswer::into_reason)
+        Ok(answer)
     }
 
     async fn take_idle(&self) -> Option<Connection> {
