@@ -20,6 +20,7 @@ pub use self::error::ConsumeError;
 use self::error::{Meaning, meaning};
 pub use self::queries::{Committed, Watermarks};
 pub use self::record::ConsumedRecord;
+pub use self::replay::Replay;
 use crate::closing::BoundedClose;
 use crate::connection::{Connection, wait_for_broker};
 use crate::{Config, Forbidden};
