@@ -18,6 +18,25 @@ pub struct Journey {
     pub duplicates: Vec<Duplicate>,
 }
 
+/// What a repository knows of an order without looking into the logs: one element of its answer to
+/// `GET /orders?ids=ID,ID,…`. Who only passes journeys on has another type for `J`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known<J = Box<Journey>> {
+    /// All of it.
+    Shipped(J),
+    /// There is no such order.
+    NotThere,
+    /// It is older than all that are remembered, or not shipped yet: the logs know.
+    Nothing,
+}
+
+impl Known {
+    /// The most orders that are asked for together. With their ids, the head of the request is a third of what a service
+    /// accepts.
+    pub const MAX_TOGETHER: usize = 256;
+}
+
 /// Where and when an order was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {

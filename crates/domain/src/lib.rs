@@ -20,7 +20,7 @@ mod totals;
 pub use detail::Detail;
 pub use headers::{IDEMPOTENCY_DRAWN, IDEMPOTENCY_KEY, ParseTraceParentError, RecordHeaders, TraceParent};
 pub use idempotency::{Drawn, IdempotencyKey, ParseDrawnError, ParseIdempotencyKeyError};
-pub use journey::{Accepted, Duplicate, Journey, Shipped};
+pub use journey::{Accepted, Duplicate, Journey, Known, Shipped};
 pub use order::{Money, NotAnOrder, Order, ParseMoneyError, ParseUserIdError, UserId};
 pub use order_id::{ClockBehind, OrderId, OrderIdGenerator, ParseOrderIdError};
 pub use partition::{Ordinal, ParseOrdinalError, ParsePartitionError, Partition, Replicas, ReplicasError};

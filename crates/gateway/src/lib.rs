@@ -2,13 +2,14 @@
 //!
 //! `order_request` reads what a client sent into types that cannot be wrong. One `courier` for each region takes the
 //! orders that are `waiting` in its `inbox` over a connection to order-N; `answer` says what an answer means for
-//! each of them. `tracking` asks repository-N where an order is. No host name is ever built from what a client sent.
+//! each of them. `tracking` asks repository-N where an order is: first what it has `remembered`. No host name is ever built from what a client sent.
 
 mod answer;
 mod courier;
 mod inbox;
 mod metrics;
 mod order_request;
+mod remembered;
 mod routes;
 mod tracking;
 mod waiting;
@@ -21,14 +22,15 @@ use domain::{Partition, Replicas};
 use poem::http::Uri;
 use poem::http::uri::Authority;
 use serde::{Deserialize, Serialize};
-use service::client::Address;
+use service::client::{Address, Upstream};
 use service::{Context, Tasks};
 
 use crate::courier::Courier;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
+use crate::remembered::Batches;
 use crate::routes::State;
-use crate::tracking::Tracking;
+use crate::tracking::{Repository, Tracking};
 
 /// What the gateway is.
 #[derive(Clone, Debug)]
@@ -115,9 +117,9 @@ fn host(addresses: &BTreeMap<Partition, Uri>, partition: Partition, service: &st
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics, config.replicas);
     let mut tasks = Tasks::new(&context.shutdown);
-    let mut senders = BTreeMap::new();
+    let (mut senders, mut repositories) = (BTreeMap::new(), BTreeMap::new());
     for partition in config.replicas.partitions() {
-        let host = host(&config.orders, partition, "order")?;
+        let host = self::host(&config.orders, partition, "order")?;
         let (in_flight, max_in_flight) = (metrics.in_flight(partition), config.settings.max_in_flight.get());
         let (sender, inbox) = Inbox::new(&context.name, partition, in_flight, max_in_flight);
         senders.insert(partition, sender);
@@ -127,12 +129,17 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
             courier.run().await;
             Ok(())
         });
+        let host = self::host(&config.repositories, partition, "repository")?;
+        let (remembered, batches) = Batches::new(Address::new(host.clone()));
+        let upstream = Upstream::new(&format!("repository-{partition}"), host);
+        repositories.insert(partition, Repository { remembered, upstream });
+        // As the courier.
+        tasks.spawn("lookups", async {
+            batches.run().await;
+            Ok(())
+        });
     }
-    let repositories = config.replicas.partitions().map(|partition| {
-        let host = host(&config.repositories, partition, "repository")?;
-        Ok((partition, host))
-    });
-    let tracking = Tracking::new(repositories.collect::<anyhow::Result<_>>()?);
+    let tracking = Tracking::new(repositories);
     let state = State {
         name: context.name.clone(),
         replicas: config.replicas,

@@ -1,27 +1,35 @@
-//! `GET /orders/{order_id}`: asks repository-N, which knows where the order is.
+//! `GET /orders/{order_id}`: asks repository-N, first for what it remembers, and then to look into the logs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use domain::{OrderId, ParseOrderIdError, Partition};
+use domain::{Known, OrderId, ParseOrderIdError, Partition};
 use poem::http::StatusCode;
-use poem::http::uri::Authority;
 use poem::web::{Data, Path};
 use poem::{EndpointExt, Response, Route, handler};
 use service::client::Upstream;
 use service::{Problem, http};
 use tokio::sync::Semaphore;
 
-/// Questions that may be under way, each over a connection of its own. More are refused.
+use crate::remembered::Remembered;
+
+/// Questions that may be under way. More are refused.
 const MAX_IN_FLIGHT: usize = 256;
 /// How long a question may take. repository-N gives up somewhat earlier.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Where orders are asked for.
 pub(crate) struct Tracking {
-    repositories: BTreeMap<Partition, Upstream>,
+    repositories: BTreeMap<Partition, Repository>,
     in_flight: Semaphore,
+}
+
+/// Where the orders of one region are asked for.
+pub(crate) struct Repository {
+    pub(crate) remembered: Remembered,
+    /// Which looks into the logs: each such question has a connection of its own.
+    pub(crate) upstream: Upstream,
 }
 
 /// Adds the route.
@@ -40,21 +48,30 @@ async fn track(Path(order_id): Path<String>, Data(tracking): Data<&Arc<Tracking>
 }
 
 impl Tracking {
-    pub(crate) fn new(repositories: BTreeMap<Partition, Authority>) -> Self {
-        let upstream = |(partition, host)| (partition, Upstream::new(&format!("repository-{partition}"), host));
+    pub(crate) fn new(repositories: BTreeMap<Partition, Repository>) -> Self {
         Self {
-            repositories: repositories.into_iter().map(upstream).collect(),
+            repositories,
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
         }
     }
 
     async fn ask(&self, id: OrderId) -> Result<Response, Problem> {
+        let asked = Instant::now();
+        let not_found = |detail| Err(Problem::new(StatusCode::NOT_FOUND, detail));
         let partition = Partition::from(id.ordinal());
         let Some(repository) = self.repositories.get(&partition) else {
             let regions = self.repositories.len();
-            let detail = format!("order {id} is of region {partition}, and there are {regions} regions");
-            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+            return not_found(format!(
+                "order {id} is of region {partition}, and there are {regions} regions"
+            ));
         };
-        repository.forward(&format!("/orders/{id}"), DEADLINE).await
+        match repository.remembered.find(id).await {
+            Known::Shipped(json) => Ok(Response::builder().content_type("application/json").body(json)),
+            Known::NotThere => not_found(format!("order {id} is not in the log")),
+            Known::Nothing => {
+                let rest = DEADLINE.saturating_sub(asked.elapsed());
+                repository.upstream.forward(&format!("/orders/{id}"), rest).await
+            }
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! What this process knows of orders and their outcomes, so that nobody has to look into the logs.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use domain::{Order, OrderId, Partition, Shipment};
+use domain::{Known, Order, OrderId, Partition, Shipment};
 use parking_lot::Mutex;
 
 use crate::late::{LateRecord, LateRecords};
-use crate::recent::{Known, RecentOrders};
+use crate::recent::{Entry, Offsets, RecentOrders};
 
 /// Outcomes are observed in the order of the log. Clones share their state.
 #[derive(Clone, Debug, Default)]
@@ -31,13 +32,26 @@ impl KnownOrders {
     pub(crate) fn read_back(&self, order_id: OrderId, order_offset: i64, shipment_offset: i64) {
         let State { late, recent } = &mut *self.0.lock();
         if !late.observe(order_id, order_offset, shipment_offset) {
-            recent.forget();
+            recent.forget_until(Offsets {
+                order: order_offset,
+                shipment: shipment_offset,
+            });
         }
     }
 
     /// The late records with an id, in the order of the log.
     pub(crate) fn late_records(&self, id: OrderId) -> Vec<LateRecord> {
         self.0.lock().late.find(id).collect()
+    }
+
+    /// Where the first order is that is remembered, and how many more before it could be.
+    pub(crate) fn begins(&self) -> Option<(Offsets, usize)> {
+        self.0.lock().recent.begins()
+    }
+
+    /// Remembers orders that come directly before those. Returns whether they do.
+    pub(crate) fn prepend(&self, older: VecDeque<Entry>) -> bool {
+        self.0.lock().recent.prepend(older)
     }
 
     /// What is known of an order. Of one with late records the logs tell more.

@@ -4,8 +4,10 @@
 //! one log, written in transactions. `position` decides where to go on, `decision` what becomes of a record, `window`
 //! which ids were shipped before, `batching` when a batch is complete: all pure. `recovery` reads the logs back,
 //! `worker` is the loop around all. Beside that, `routes` answers where an order is: `known` are those that were shipped
-//! last (`recent`), and where the logs mislead (`late`); the others `lookup` finds in the logs.
+//! last (`recent`, which `backfill` reads back after a start), and where the logs mislead (`late`); the others `lookup`
+//! finds in the logs.
 
+mod backfill;
 mod batching;
 mod decision;
 mod interruption;
@@ -28,6 +30,7 @@ use domain::{Ordinal, Partition};
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 
+use crate::backfill::Backfill;
 use crate::known::KnownOrders;
 use crate::metrics::Metrics;
 pub use crate::position::OnLostPosition;
@@ -92,13 +95,25 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let latch = context.readiness.latch("taking over the partition");
     let shutdown = context.shutdown.clone();
     let (partition, known) = (Partition::from(config.ordinal), KnownOrders::default());
-    let lookups = Lookups::new(&config.kafka, &context.name, partition, known.clone());
+    let backfill = Arc::new(Backfill::new(&config.kafka, &context.name, partition, known.clone()));
+    let lookups = Lookups::new(
+        &config.kafka,
+        &context.name,
+        partition,
+        known.clone(),
+        Arc::clone(&backfill),
+    );
     let worker = Worker::new(config, context.name.clone(), latch, shutdown.clone(), metrics, known)?;
     let mut tasks = Tasks::new(&context.shutdown);
     tasks.spawn_blocking("worker", move || worker.run());
     let routes = routes::routes(Arc::clone(&lookups));
+    let until = shutdown.clone();
     tasks.spawn("lookups", async move {
-        lookups.close_idle(&shutdown).await;
+        lookups.close_idle(&until).await;
+        Ok(())
+    });
+    tasks.spawn("backfill", async move {
+        backfill.run(&shutdown).await;
         Ok(())
     });
     tasks.spawn(

@@ -2,18 +2,32 @@
 
 use std::collections::VecDeque;
 
-use domain::{Accepted, Journey, Money, Order, OrderId, Outcome, Partition, Shipment, Shipped, Timestamp, UserId};
+use domain::{
+    Accepted, Journey, Known, Money, Order, OrderId, Outcome, Partition, Shipment, Shipped, Timestamp, UserId,
+};
 
 /// The most orders that are remembered, of 64 bytes each: of three regions a million.
 const MAX_ORDERS: usize = 350_000;
 
-/// What this process has shipped last, without a gap: each has a larger id than the one before it. What comes with a
-/// smaller one is a [late record](crate::late::LateRecords).
+/// What was shipped last, without a gap: each has a larger id than the one before it. What comes with a smaller one is a
+/// [late record](crate::late::LateRecords).
 #[derive(Debug)]
-pub(crate) struct RecentOrders(VecDeque<Entry>);
+pub(crate) struct RecentOrders {
+    entries: VecDeque<Entry>,
+    /// What comes next, unless nothing is known yet.
+    next: Option<Offsets>,
+}
 
+/// Where a record of topic `order` is, and where its outcome is, or where the search for it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offsets {
+    pub(crate) order: i64,
+    pub(crate) shipment: i64,
+}
+
+/// An order that was shipped.
 #[derive(Debug)]
-struct Entry {
+pub(crate) struct Entry {
     order_id: OrderId,
     order_offset: i64,
     shipment_offset: i64,
@@ -25,58 +39,91 @@ struct Entry {
     money: Money,
 }
 
-/// What is known of an order.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// All of it.
-    Shipped(Box<Journey>),
-    /// It is not among those between which its id is.
-    NotThere,
-    /// It is older than all that are remembered, or not shipped yet: the logs know.
-    Nothing,
-}
-
 impl Default for RecentOrders {
     fn default() -> Self {
-        // With room for all: a queue that has grown may have room for twice as many. What is not used is not resident.
-        Self(VecDeque::with_capacity(MAX_ORDERS))
+        Self {
+            entries: Self::entries(),
+            next: None,
+        }
     }
 }
 
 impl RecentOrders {
     /// The outcome of an order is committed that is not late. They are observed in the order of the log.
     pub(crate) fn observe(&mut self, order: &Order, shipment: &Shipment, shipment_offset: i64) {
-        let Some(entry) = Entry::new(order, shipment, shipment_offset) else {
-            return self.forget();
+        let offsets = Offsets {
+            order: shipment.order_offset,
+            shipment: shipment_offset,
         };
-        if self.0.len() == MAX_ORDERS {
-            self.0.pop_front();
+        let Some(entry) = Entry::new(order, shipment, shipment_offset) else {
+            return self.forget_until(offsets);
+        };
+        if self.entries.len() == MAX_ORDERS {
+            self.entries.pop_front();
         }
-        self.0.push_back(entry);
+        self.entries.push_back(entry);
+        self.next = Some(offsets.next());
     }
 
-    /// An outcome is committed whose order is not known: it would be a gap.
-    pub(crate) fn forget(&mut self) {
-        self.0.clear();
+    /// There is an outcome here whose order is not known: it would be a gap.
+    pub(crate) fn forget_until(&mut self, offsets: Offsets) {
+        self.entries.clear();
+        self.next = Some(offsets.next());
     }
 
-    /// What is known of an order without late records.
+    /// Where the first is that is remembered, and how many more before it could be.
+    pub(crate) fn begins(&self) -> Option<(Offsets, usize)> {
+        let first = self.entries.front().map(Entry::offsets).or(self.next)?;
+        Some((first, MAX_ORDERS - self.entries.len()))
+    }
+
+    /// None, with room for all: a queue that has grown may have room for twice as many. What is not used is not resident.
+    pub(crate) fn entries() -> VecDeque<Entry> {
+        VecDeque::with_capacity(MAX_ORDERS)
+    }
+
+    /// Remembers also the last of these, if they come directly before where all that is known begins. Returns whether they
+    /// do.
+    pub(crate) fn prepend(&mut self, mut older: VecDeque<Entry>) -> bool {
+        let (Some(last), Some((begins, room))) = (older.back(), self.begins()) else {
+            return false;
+        };
+        let is_smaller = self.entries.front().is_none_or(|first| last.order_id < first.order_id);
+        let fits = last.order_offset + 1 == begins.order && is_smaller;
+        if fits {
+            older.drain(..older.len().saturating_sub(room));
+            older.append(&mut self.entries);
+            self.entries = older;
+        }
+        fits
+    }
+
+    /// What is known of an order without late records. One is not there when its id is between two that follow each other.
     pub(crate) fn find(&self, id: OrderId, partition: Partition) -> Known {
-        match (self.0.front(), self.0.back()) {
+        match (self.entries.front(), self.entries.back()) {
             (Some(first), Some(last)) if (first.order_id..=last.order_id).contains(&id) => {}
             _ => return Known::Nothing,
         }
-        let Ok(index) = self.0.binary_search_by_key(&id, |entry| entry.order_id) else {
+        let Ok(index) = self.entries.binary_search_by_key(&id, |entry| entry.order_id) else {
             return Known::NotThere;
         };
-        let journey = self.0[index].journey(partition).map(Box::new);
+        let journey = self.entries[index].journey(partition).map(Box::new);
         journey.map_or(Known::Nothing, Known::Shipped)
+    }
+}
+
+impl Offsets {
+    fn next(self) -> Self {
+        Self {
+            order: self.order + 1,
+            shipment: self.shipment + 1,
+        }
     }
 }
 
 impl Entry {
     /// `None` for what was not shipped.
-    fn new(order: &Order, shipment: &Shipment, shipment_offset: i64) -> Option<Self> {
+    pub(crate) fn new(order: &Order, shipment: &Shipment, shipment_offset: i64) -> Option<Self> {
         let user_id = order.user_id.as_str();
         Some(Self {
             order_id: order.order_id,
@@ -89,6 +136,13 @@ impl Entry {
             user_digits: u8::try_from(user_id.len()).ok()?,
             money: order.money,
         })
+    }
+
+    pub(crate) fn offsets(&self) -> Offsets {
+        Offsets {
+            order: self.order_offset,
+            shipment: self.shipment_offset,
+        }
     }
 
     fn journey(&self, partition: Partition) -> Option<Journey> {
@@ -187,8 +241,39 @@ mod tests {
         assert_eq!(find(&recent, 5), Known::Nothing);
         assert_eq!(find(&recent, 6), Known::Nothing);
         assert!(matches!(find(&recent, 7), Known::Shipped(_)));
-        recent.forget();
+        recent.forget_until(Offsets {
+            order: 8,
+            shipment: 108,
+        });
         assert_eq!(find(&recent, 7), Known::Nothing);
+    }
+
+    fn entry(number: u64) -> Entry {
+        let (order, offset) = (order(number), number.cast_signed());
+        Entry::new(&order, &shipment(&order, offset, Outcome::Shipped), offset + 100).expect("shipped")
+    }
+
+    #[test]
+    fn only_what_comes_directly_before_the_first_is_remembered_too() {
+        let mut recent = RecentOrders::default();
+        assert!(!recent.prepend([entry(6)].into()), "where it begins is not known");
+        recent.forget_until(Offsets {
+            order: 6,
+            shipment: 106,
+        });
+        assert!(!recent.prepend(VecDeque::new()));
+        assert!(!recent.prepend([entry(5)].into()), "6 is missing");
+        observe(&mut recent, 7, Outcome::Shipped);
+        assert!(recent.prepend([entry(5), entry(6)].into()));
+        assert!(!recent.prepend([entry(6)].into()), "it has come");
+        for number in [5, 6, 7] {
+            assert!(matches!(find(&recent, number), Known::Shipped(_)), "{number}");
+        }
+        let first = Offsets {
+            order: 5,
+            shipment: 105,
+        };
+        assert_eq!(recent.begins(), Some((first, MAX_ORDERS - 3)));
     }
 
     #[test]

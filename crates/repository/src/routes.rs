@@ -1,23 +1,24 @@
-//! `GET /orders/{order_id}` of repository-N.
+//! `GET /orders/{order_id}` and `GET /orders?ids=` of repository-N.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::{Journey, OrderId, Partition};
+use domain::{Journey, Known, OrderId, ParseOrderIdError, Partition};
 use kafka::Config;
 use parking_lot::Mutex;
 use poem::http::StatusCode;
-use poem::web::{Data, Json, Path};
+use poem::web::{Data, Json, Path, Query};
 use poem::{EndpointExt, Route, handler};
+use serde::Deserialize;
 use service::{Problem, http};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::backfill::Backfill;
 use crate::known::KnownOrders;
 use crate::lookup::Lookup;
-use crate::recent::Known;
 
 /// Orders that are looked for at the same time, each by two clients of the broker. On two cores more are no faster.
 const AT_ONCE: usize = 8;
@@ -39,17 +40,42 @@ pub(crate) struct Lookups {
     /// Those that nobody uses at the moment, and since when.
     idle: Mutex<Vec<(Lookup, Instant)>>,
     used: Notify,
+    backfill: Arc<Backfill>,
 }
 
 pub(crate) fn routes(lookups: Arc<Lookups>) -> Route {
-    Route::new().at("/orders/:order_id", http::get(find.data(lookups)))
+    Route::new()
+        .at("/orders", http::get(find_known.data(Arc::clone(&lookups))))
+        .at("/orders/:order_id", http::get(find.data(lookups)))
 }
 
+/// The order ids of a question, with commas between them.
+#[derive(Deserialize)]
+struct Ids {
+    ids: String,
+}
+
+/// What is known of each order without looking into the logs.
+#[handler]
+fn find_known(Query(Ids { ids }): Query<Ids>, Data(lookups): Data<&Arc<Lookups>>) -> Result<Json<Vec<Known>>, Problem> {
+    let ids: Vec<OrderId> = ids.split(',').map(parse).collect::<Result<_, _>>()?;
+    if ids.len() > Known::MAX_TOGETHER {
+        let detail = format!("expected at most {} ids, found {}", Known::MAX_TOGETHER, ids.len());
+        return Err(Problem::bad_request(detail));
+    }
+    let known = |id| lookups.known.find(id, lookups.partition);
+    Ok(Json(ids.into_iter().map(known).collect()))
+}
+
+fn parse(id: &str) -> Result<OrderId, Problem> {
+    id.parse()
+        .map_err(|error: ParseOrderIdError| Problem::bad_request(error.to_string()))
+}
+
+/// The journey of one order.
 #[handler]
 async fn find(Path(order_id): Path<String>, Data(lookups): Data<&Arc<Lookups>>) -> Result<Json<Journey>, Problem> {
-    let id: OrderId = order_id
-        .parse()
-        .map_err(|error: domain::ParseOrderIdError| Problem::bad_request(error.to_string()))?;
+    let id = parse(&order_id)?;
     let found = timeout(DEADLINE, Arc::clone(lookups).find(id)).await;
     let late = |_| {
         let detail = format!("the order was not found within {} s: ask again", DEADLINE.as_secs_f32());
@@ -60,7 +86,13 @@ async fn find(Path(order_id): Path<String>, Data(lookups): Data<&Arc<Lookups>>) 
 }
 
 impl Lookups {
-    pub(crate) fn new(kafka: &Config, name: &str, partition: Partition, known: KnownOrders) -> Arc<Self> {
+    pub(crate) fn new(
+        kafka: &Config,
+        name: &str,
+        partition: Partition,
+        known: KnownOrders,
+        backfill: Arc<Backfill>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             kafka: kafka.clone(),
             name: name.to_owned(),
@@ -70,6 +102,7 @@ impl Lookups {
             waiting: Semaphore::new(MAX_WAITING),
             idle: Mutex::default(),
             used: Notify::new(),
+            backfill,
         })
     }
 
@@ -107,6 +140,9 @@ impl Lookups {
         let found = lookup.find(id, deadline)?;
         self.idle.lock().push((lookup, Instant::now()));
         self.used.notify_one();
+        if found.as_ref().is_some_and(|journey| journey.shipment.is_some()) {
+            self.backfill.missed();
+        }
         Ok(found)
     }
 

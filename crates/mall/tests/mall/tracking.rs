@@ -1,6 +1,6 @@
 //! `GET /orders/{order_id}`: where an order is, from the logs.
 
-use domain::{Journey, Outcome};
+use domain::{Journey, Known, Outcome};
 use embedded::Instance;
 use futures_util::future::join_all;
 use hyper::StatusCode;
@@ -49,6 +49,56 @@ async fn an_order_is_found_where_it_is_and_with_its_outcome(#[case] broker: Brok
     for (receipt, from_memory) in receipts.iter().zip(from_memory) {
         let id = receipt["order_id"].as_str().expect("an id");
         assert_eq!(journey(&ask(&stage, id).await), from_memory);
+    }
+    stage.close().await;
+}
+
+/// What repository-1 knows of orders without looking into the logs.
+async fn known(stage: &Stage, ids: &[String]) -> Vec<Known> {
+    let repository = stage.address(Instance::Repository(partition(1)));
+    let path = format!("/orders?ids={}", ids.join(","));
+    let reply = stage.client.get(repository, &path).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
+    serde_json::from_str(&reply.text).expect("what is known of each")
+}
+
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
+#[tokio::test]
+async fn what_an_earlier_process_has_shipped_is_read_back_when_many_ask_for_it(#[case] broker: Broker) {
+    let mut stage = Stage::open(broker).await;
+    let order = async |stage: &Stage| stage.client.order(stage.gateway(), 1).await.order_id();
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(order(&stage).await);
+    }
+    // It has an outcome of its own, which says nothing of an order.
+    let no_order = NewRecord {
+        key: None,
+        value: b"no order",
+    };
+    append(&stage.kafka, 1, &[no_order]).await;
+    for _ in 0..25 {
+        ids.push(order(&stage).await);
+    }
+    stage.settled(30).await;
+    stage.restart(Instance::Repository(partition(1))).await;
+    assert_eq!(known(&stage, &ids).await, vec![Known::Nothing; 30]);
+    ids.push(order(&stage).await);
+    stage.settled(31).await;
+    for _ in 0..4 {
+        join_all(ids.iter().map(|id| ask(&stage, id))).await;
+    }
+    eventually("orders of before are remembered", async || {
+        matches!(known(&stage, &ids).await[5], Known::Shipped(_))
+    })
+    .await;
+    let known = known(&stage, &ids).await;
+    assert_eq!(known[..5], vec![Known::Nothing; 5]);
+    for (id, known) in ids.iter().zip(known).skip(5) {
+        assert_eq!(known, Known::Shipped(Box::new(journey(&ask(&stage, id).await))));
     }
     stage.close().await;
 }
@@ -129,6 +179,20 @@ async fn what_is_no_id_is_400_and_what_is_not_in_the_log_404(#[case] broker: Bro
         }
         stage.restart(Instance::Repository(partition(1))).await;
     }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_question_for_many_orders_that_cannot_be_answered_is_400() {
+    let stage = Stage::on_mock(|_| {}).await;
+    let repository = stage.address(Instance::Repository(partition(1)));
+    let too_many = format!("?ids={}", ["1"; Known::MAX_TOGETHER + 1].join(","));
+    for query in ["", "?ids=", "?ids=1,,2", "?ids=x", "?id=1", &too_many] {
+        let reply = stage.client.get(repository, &format!("/orders{query}")).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{query}: {}", reply.text);
+        assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    }
+    assert_eq!(known(&stage, &["1".to_owned()]).await, [Known::Nothing]);
     stage.close().await;
 }
 

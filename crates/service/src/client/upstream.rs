@@ -43,7 +43,7 @@ impl Upstream {
         let Ok(asked) = timeout(deadline, self.ask(path)).await else {
             // The other connections may lead to the same nowhere.
             self.idle.lock().clear();
-            let detail = format!("{service} has not answered within {} s: ask again", deadline.as_secs());
+            let detail = format!("{service} has not answered in time: ask again");
             return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
         };
         let away = |reason: String| Problem::unavailable(format!("{service}: out of reach ({reason})"));
