@@ -136,7 +136,7 @@ mod tests {
             money: Money::try_from(i64::from(Money::MAX)).expect("the largest amount"),
             partition: serde_json::from_str("1023").expect("the largest partition"),
             time: u64::MAX,
-            user_id: "9".repeat(19).try_into().expect("the longest id"),
+            user_id: "9".repeat(19).parse().expect("the longest id"),
         };
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let header = |name| {

@@ -102,7 +102,7 @@ impl OrderRequest {
             .transpose()
             .map_err(|error| problem(error.to_string()))?;
         let user_id = user_id
-            .map(UserId::try_from)
+            .map(|text| text.parse::<UserId>())
             .transpose()
             .map_err(|error| problem(error.to_string()))?;
         Ok(Self {

@@ -162,7 +162,7 @@ impl Batches {
         })?;
         let order = submission.into_order(order_id);
         if let Some((key, drawn)) = key {
-            self.keys.insert(key, *drawn, &order, State::Writing).map_err(|Full| {
+            self.keys.insert(key.clone(), *drawn, order, State::Writing).map_err(|Full| {
                 let most = self.keys.capacity();
                 format!(
                     "{most} keys came within ten minutes, as many as MALL_ORDER__IDEMPOTENCY_KEYS allows: nothing was \
@@ -219,7 +219,7 @@ impl Batches {
             Ok(Delivery { offset }) => {
                 self.metrics.written.inc();
                 tracing::info!(service, %order_id, partition = partition.id(), offset, %region, "order written");
-                Ok(Receipt::new(outgoing.order.clone(), partition, offset))
+                Ok(Receipt::new(outgoing.order, partition, offset))
             }
             // With an earlier attempt whose outcome is unknown, this says nothing of the order.
             Err(error @ SendError::NotWritten(_)) if !outgoing.again => {

@@ -1,5 +1,8 @@
 //! Whether partition N can be written to, and what its end holds: the last order id and the idempotency keys.
 
+use std::ops::Range;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -22,6 +25,10 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How many offsets at the end of the partition are searched for the last order id at least: more than records that are
 /// no orders are likely to fill.
 const TAIL_OFFSETS: i64 = 1000;
+/// Records that are handed from the thread that reads to the one that remembers, at a time, and how often before the first
+/// one waits: together less than a MiB.
+const BATCH: usize = 500;
+const BATCHES: usize = 4;
 /// What a predecessor sent before it was killed can still wait in the broker's socket, for as long as the broker hangs.
 /// Kafka takes it up with the first requests after that, in milliseconds: the end of the log is read this much later.
 const PREDECESSOR: Duration = Duration::from_millis(500);
@@ -110,6 +117,14 @@ struct TailReader {
     stop: CancellationToken,
 }
 
+/// What a record at its end says.
+struct TailRecord {
+    /// `None` when it is no order of this replica.
+    id: Option<OrderId>,
+    offset: i64,
+    keyed_order: Option<(IdempotencyKey, Drawn, Order)>,
+}
+
 /// What has been read of it.
 struct Found {
     ordinal: Ordinal,
@@ -165,13 +180,28 @@ impl TailReader {
         if bounds.high == 0 {
             return Ok(());
         }
-        let mut read = |offsets| {
-            self.consumer
-                .replay(partition, offsets, &self.stop, |record| found.add(record))
-        };
-        read(self.start(partition, bounds)?..bounds.high)?;
-        std::thread::sleep(PREDECESSOR.saturating_sub(answered.elapsed()));
-        read(bounds.high..self.consumer.watermarks(partition)?.high)
+        self.replay(partition, self.start(partition, bounds)?..bounds.high, found)?;
+        thread::sleep(PREDECESSOR.saturating_sub(answered.elapsed()));
+        self.replay(partition, bounds.high..self.consumer.watermarks(partition)?.high, found)
+    }
+
+    /// Reads records, while another thread remembers those before: each of the two takes a processor for as long.
+    fn replay(&self, partition: i32, offsets: Range<i64>, found: &mut Found) -> Result<(), ConsumeError> {
+        let (ordinal, mut batch) = (found.ordinal, Vec::new());
+        thread::scope(|scope| {
+            let (batches, received) = sync_channel(BATCHES);
+            scope.spawn(move || received.iter().flatten().for_each(|record| found.add(record)));
+            // An error would mean that the other thread has panicked: so will this one, at the end of the scope.
+            let send = |batch| drop(batches.send(batch));
+            let read = self.consumer.replay(partition, offsets, &self.stop, |record| {
+                batch.push(TailRecord::new(record, ordinal));
+                if batch.len() == BATCH {
+                    send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+                }
+            });
+            send(batch);
+            read
+        })
     }
 
     /// Where to begin: keys are remembered for a time, and the last id is among the last records.
@@ -196,17 +226,28 @@ impl Found {
         }
     }
 
-    fn add(&mut self, record: &ConsumedRecord<'_>) {
+    fn add(&mut self, record: TailRecord) {
         self.records += 1;
-        let id = record.key().and_then(|key| key.parse::<OrderId>().ok());
-        // Others may have put records there by hand; ids of other replicas say nothing about this one's.
-        let Some(id) = id.filter(|id| id.ordinal() == self.ordinal) else {
+        let Some(id) = record.id else {
             return;
         };
         self.tail.last_order_id = self.tail.last_order_id.max(Some(id));
         self.tail.keys.expire(id.time().min(self.now));
-        if let Some((key, drawn, order)) = keyed_order(record) {
-            self.forgotten += u64::from(self.tail.keys.recover(&key, drawn, &order, record.offset()));
+        if let Some((key, drawn, order)) = record.keyed_order {
+            self.forgotten += u64::from(self.tail.keys.recover(key, drawn, order, record.offset));
+        }
+    }
+}
+
+impl TailRecord {
+    fn new(record: &ConsumedRecord<'_>, ordinal: Ordinal) -> Self {
+        let id = record.key().and_then(|key| key.parse::<OrderId>().ok());
+        // Others may have put records there by hand; ids of other replicas say nothing about this one's.
+        let id = id.filter(|id| id.ordinal() == ordinal);
+        Self {
+            id,
+            offset: record.offset(),
+            keyed_order: id.and_then(|_| keyed_order(record)),
         }
     }
 }

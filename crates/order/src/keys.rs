@@ -14,8 +14,8 @@ use hashbrown::HashTable;
 /// so an order that is written again at the last moment is still recognised.
 pub(crate) const RETENTION: Duration = Duration::from_secs(10 * 60);
 
-/// The keys of one partition. Each takes an entry of 56 bytes, one allocation of at most 96 (64 characters of a key and 19
-/// of a user id), and 10 to 20 bytes in the index: at most 172 bytes.
+/// The keys of one partition. Each takes an entry of 64 bytes, an allocation of at most 80 for its characters, and 10 to 20
+/// bytes in the index: at most 164 bytes.
 #[derive(Debug)]
 pub(crate) struct Keys {
     /// In the order in which they came, which is that of their expiry.
@@ -31,13 +31,14 @@ pub(crate) struct Keys {
 /// A key, the request that it came with, and the order that was made of it.
 #[derive(Debug)]
 struct Entry {
-    /// The key, then the user id.
-    text: Box<str>,
-    key_length: u8,
-    drawn: Drawn,
-    money: Money,
+    key: Box<str>,
     order_id: OrderId,
     time: u64,
+    /// The user id is in two fields, so that the other small ones fit beside the second.
+    user_number: u64,
+    user_digits: u8,
+    money: Money,
+    drawn: Drawn,
     state: State,
 }
 
@@ -116,40 +117,34 @@ impl Keys {
     ///
     /// # Errors
     /// When there is no room.
-    pub(crate) fn insert(
-        &mut self,
-        key: &IdempotencyKey,
-        drawn: Drawn,
-        order: &Order,
-        state: State,
-    ) -> Result<(), Full> {
-        self.insert_with_hash(self.hash(key), key, drawn, order, state)
+    pub(crate) fn insert(&mut self, key: IdempotencyKey, drawn: Drawn, order: Order, state: State) -> Result<(), Full> {
+        self.insert_with_hash(self.hash(&key), key, drawn, order, state)
     }
 
     fn insert_with_hash(
         &mut self,
         hash: u64,
-        key: &IdempotencyKey,
+        key: IdempotencyKey,
         drawn: Drawn,
-        order: &Order,
+        order: Order,
         state: State,
     ) -> Result<(), Full> {
         if self.entries.len() >= self.capacity {
             return Err(Full);
         }
-        let key = key.as_str();
         let number = self.first + self.entries.len() as u64;
         self.entries.push_back(Entry {
-            text: [key, order.user_id.as_str()].concat().into(),
-            key_length: u8::try_from(key.len()).expect("at most 64"),
-            drawn,
-            money: order.money,
+            key: String::from(key).into(),
             order_id: order.order_id,
             time: order.time,
+            user_number: order.user_id.number(),
+            user_digits: order.user_id.digits(),
+            money: order.money,
+            drawn,
             state,
         });
         let (entries, first, hasher) = (&self.entries, self.first, &self.hasher);
-        let rehash = |number: &u64| hasher.hash_one(entries[position(first, *number)].key());
+        let rehash = |number: &u64| hasher.hash_one(&*entries[position(first, *number)].key);
         self.index.insert_unique(hash, number, rehash);
         Ok(())
     }
@@ -171,10 +166,10 @@ impl Keys {
 
     /// Remembers a key that was found in the log. The last record with a key is the one that was answered: the ones
     /// before it had an unknown outcome, or their time was over. Returns whether another key had to be forgotten.
-    pub(crate) fn recover(&mut self, key: &IdempotencyKey, drawn: Drawn, order: &Order, offset: i64) -> bool {
+    pub(crate) fn recover(&mut self, key: IdempotencyKey, drawn: Drawn, order: Order, offset: i64) -> bool {
         // Made once for all that follows: at a start this is done for each record of ten minutes.
-        let hash = self.hash(key);
-        self.settle_with_hash(hash, key, State::NotWritten);
+        let hash = self.hash(&key);
+        self.settle_with_hash(hash, &key, State::NotWritten);
         let full = self.entries.len() >= self.capacity;
         if full {
             self.forget_oldest();
@@ -195,7 +190,7 @@ impl Keys {
 
     fn forget_oldest(&mut self) {
         if !self.entries.is_empty() {
-            let hash = self.hasher.hash_one(self.entry(self.first).key());
+            let hash = self.hasher.hash_one(&*self.entry(self.first).key);
             self.forget(hash, self.first);
             self.entries.pop_front();
             self.first += 1;
@@ -211,7 +206,7 @@ impl Keys {
     }
 
     fn number(&self, hash: u64, key: &IdempotencyKey) -> Option<u64> {
-        let same = |number: &u64| self.entry(*number).key() == key.as_str();
+        let same = |number: &u64| *self.entry(*number).key == *key.as_str();
         self.index.find(hash, same).copied()
     }
 
@@ -224,19 +219,15 @@ impl Keys {
 }
 
 impl Entry {
-    fn key(&self) -> &str {
-        &self.text[..usize::from(self.key_length)]
-    }
-
-    fn user_id(&self) -> &str {
-        &self.text[usize::from(self.key_length)..]
-    }
-
     /// Whether it is of the same request: what the client left open does not count.
     fn is_of(&self, drawn: Drawn, submission: &Submission) -> bool {
         self.drawn == drawn
             && (drawn.money || self.money == submission.money)
-            && (drawn.user_id || self.user_id() == submission.user_id.as_str())
+            && (drawn.user_id || self.user_id() == submission.user_id)
+    }
+
+    fn user_id(&self) -> UserId {
+        UserId::with_digits(self.user_number, self.user_digits).expect("it was one")
     }
 
     fn order(&self) -> Order {
@@ -244,7 +235,7 @@ impl Entry {
             money: self.money,
             order_id: self.order_id,
             time: self.time,
-            user_id: UserId::try_from(self.user_id().to_owned()).expect("it was one"),
+            user_id: self.user_id(),
         }
     }
 }

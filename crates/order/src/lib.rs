@@ -43,7 +43,7 @@ pub struct Config {
 pub struct Settings {
     /// Orders that may wait for their batch. More are refused with 503 before anything is written.
     pub queue_capacity: NonZeroU32,
-    /// The most idempotency keys that are remembered for their ten minutes, of at most 172 bytes each. An order with
+    /// The most idempotency keys that are remembered for their ten minutes, of at most 164 bytes each. An order with
     /// another key is refused with 503 before anything is written.
     pub idempotency_keys: NonZeroU32,
 }

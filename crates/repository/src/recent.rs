@@ -124,7 +124,6 @@ impl Offsets {
 impl Entry {
     /// `None` for what was not shipped.
     pub(crate) fn new(order: &Order, shipment: &Shipment, shipment_offset: i64) -> Option<Self> {
-        let user_id = order.user_id.as_str();
         Some(Self {
             order_id: order.order_id,
             order_offset: shipment.order_offset,
@@ -132,8 +131,8 @@ impl Entry {
             packed_at: shipment.packed_at?,
             shipped_at: shipment.shipped_at?,
             time: order.time,
-            user_number: user_id.parse().ok()?,
-            user_digits: u8::try_from(user_id.len()).ok()?,
+            user_number: order.user_id.number(),
+            user_digits: order.user_id.digits(),
             money: order.money,
         })
     }
@@ -146,13 +145,11 @@ impl Entry {
     }
 
     fn journey(&self, partition: Partition) -> Option<Journey> {
-        let digits = usize::from(self.user_digits);
         let order = Order {
             money: self.money,
             order_id: self.order_id,
             time: self.time,
-            // With the zeros that it began with.
-            user_id: UserId::try_from(format!("{:0digits$}", self.user_number)).ok()?,
+            user_id: UserId::with_digits(self.user_number, self.user_digits)?,
         };
         let shipment = Shipment {
             order_id: Some(self.order_id),

@@ -40,7 +40,7 @@ impl OrderRecord {
         let ordered = |order: Order| Ordered {
             id: order.order_id,
             money: order.money.get(),
-            user: number(&order.user_id),
+            user: number(order.user_id),
         };
         Self {
             offset,
@@ -54,10 +54,12 @@ impl OrderRecord {
 }
 
 /// The number of a user. `007` is another user than `7`, and none of a ledger's.
-fn number(user_id: &UserId) -> u64 {
-    let text = user_id.as_str();
-    let number = text.parse().ok().filter(|_| !text.starts_with('0'));
-    number.unwrap_or(0)
+fn number(user_id: UserId) -> u64 {
+    if user_id.has_leading_zeros() {
+        0
+    } else {
+        user_id.number()
+    }
 }
 
 impl ShipmentRecord {

@@ -211,7 +211,10 @@ impl Connection {
 }
 
 fn user(number: u64) -> UserId {
-    UserId::try_from(number.to_string()).expect("a run's user ids have 19 digits at most")
+    number
+        .to_string()
+        .parse()
+        .expect("a run's user ids have 19 digits at most")
 }
 
 /// A record as order-N writes it, of the same size.

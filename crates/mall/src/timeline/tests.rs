@@ -149,7 +149,7 @@ fn the_largest_journey_fits_into_80_columns() {
     let mut journey = journey(done(u64::MAX / 2, u64::MAX / 2));
     journey.order.time = u64::MAX;
     journey.order.money = domain::Money::try_from(1_000_000).expect("money");
-    journey.order.user_id = "9".repeat(19).try_into().expect("a user");
+    journey.order.user_id = "9".repeat(19).parse().expect("a user");
     journey.accepted.region = "商".repeat(60);
     journey.accepted.service = "order-".repeat(30);
     journey.accepted.offset = i64::MAX;

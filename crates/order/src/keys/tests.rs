@@ -21,10 +21,10 @@ fn key(text: &str) -> IdempotencyKey {
 
 fn submission(money: i64, user_id: &str) -> Submission {
     Submission {
-        money: Money::try_from(money).expect("money"),
+        money: money.try_into().expect("money"),
         partition: None,
         time: 5,
-        user_id: user_id.to_owned().try_into().expect("a user"),
+        user_id: user_id.parse().expect("a user"),
     }
 }
 
@@ -43,7 +43,7 @@ fn the_reply_to_a_key_is_that_of_its_order_whatever_was_drawn_this_time() {
         money: true,
         user_id: true,
     };
-    keys.insert(&key("k"), drawn, &order(0), State::Writing).expect("room");
+    keys.insert(key("k"), drawn, order(0), State::Writing).expect("room");
     assert_eq!(
         keys.look_up(&key("k"), drawn, &submission(5, "1")),
         Known::Writing(order(0).order_id)
@@ -59,7 +59,7 @@ fn the_reply_to_a_key_is_that_of_its_order_whatever_was_drawn_this_time() {
 #[test]
 fn another_request_with_a_key_is_told_apart() {
     let mut keys = keys(8);
-    keys.insert(&key("k"), ALL_SAID, &order(0), State::Written(7))
+    keys.insert(key("k"), ALL_SAID, order(0), State::Written(7))
         .expect("room");
     assert_eq!(
         keys.look_up(&key("k"), ALL_SAID, &submission(81, "007")),
@@ -81,8 +81,7 @@ fn another_request_with_a_key_is_told_apart() {
 #[test]
 fn an_order_of_unknown_outcome_is_the_same_when_it_is_written_again() {
     let mut keys = keys(8);
-    keys.insert(&key("k"), ALL_SAID, &order(0), State::Writing)
-        .expect("room");
+    keys.insert(key("k"), ALL_SAID, order(0), State::Writing).expect("room");
     keys.settle(&key("k"), State::Unknown);
     assert_eq!(
         keys.look_up(&key("k"), ALL_SAID, &submission(81, "007")),
@@ -93,8 +92,7 @@ fn an_order_of_unknown_outcome_is_the_same_when_it_is_written_again() {
 #[test]
 fn a_key_whose_order_was_not_written_is_free() {
     let mut keys = keys(8);
-    keys.insert(&key("k"), ALL_SAID, &order(0), State::Writing)
-        .expect("room");
+    keys.insert(key("k"), ALL_SAID, order(0), State::Writing).expect("room");
     keys.settle(&key("k"), State::NotWritten);
     assert_eq!(keys.look_up(&key("k"), ALL_SAID, &submission(1, "1")), Known::New);
     assert_eq!(keys.len(), 0);
@@ -104,7 +102,7 @@ fn a_key_whose_order_was_not_written_is_free() {
 fn a_key_is_forgotten_after_ten_minutes_and_not_before() {
     let mut keys = keys(8);
     for (text, millis) in [("a", 0), ("b", 1)] {
-        keys.insert(&key(text), ALL_SAID, &order(millis), State::Written(0))
+        keys.insert(key(text), ALL_SAID, order(millis), State::Written(0))
             .expect("room");
     }
     keys.expire(at(600_000));
@@ -118,28 +116,25 @@ fn a_key_is_forgotten_after_ten_minutes_and_not_before() {
 fn a_key_beyond_the_bound_is_refused_until_another_expires() {
     let mut keys = keys(2);
     for text in ["a", "b"] {
-        keys.insert(&key(text), ALL_SAID, &order(0), State::Written(0))
+        keys.insert(key(text), ALL_SAID, order(0), State::Written(0))
             .expect("room");
     }
-    assert_eq!(keys.insert(&key("c"), ALL_SAID, &order(1), State::Writing), Err(Full));
+    assert_eq!(keys.insert(key("c"), ALL_SAID, order(1), State::Writing), Err(Full));
     keys.expire(at(600_001));
-    assert_eq!(
-        keys.insert(&key("c"), ALL_SAID, &order(600_001), State::Writing),
-        Ok(())
-    );
+    assert_eq!(keys.insert(key("c"), ALL_SAID, order(600_001), State::Writing), Ok(()));
 }
 
 #[test]
 fn of_the_records_of_a_key_the_last_one_counts() {
     let mut keys = keys(2);
-    assert!(!keys.recover(&key("k"), ALL_SAID, &order(0), 3));
-    assert!(!keys.recover(&key("k"), ALL_SAID, &order(0), 9));
+    assert!(!keys.recover(key("k"), ALL_SAID, order(0), 3));
+    assert!(!keys.recover(key("k"), ALL_SAID, order(0), 9));
     assert_eq!(
         keys.look_up(&key("k"), ALL_SAID, &submission(81, "007")),
         Known::Written(order(0), 9)
     );
     // The time of the first one was over when the key came again.
-    assert!(keys.recover(&key("k"), ALL_SAID, &order(700_000), 20));
+    assert!(keys.recover(key("k"), ALL_SAID, order(700_000), 20));
     assert_eq!(
         keys.look_up(&key("k"), ALL_SAID, &submission(81, "007")),
         Known::Written(order(700_000), 20)
@@ -150,20 +145,20 @@ fn of_the_records_of_a_key_the_last_one_counts() {
 #[test]
 fn a_log_with_more_keys_than_there_is_room_for_leaves_the_youngest() {
     let mut keys = keys(2);
-    let forgotten = ["a", "b", "c"].map(|text| keys.recover(&key(text), ALL_SAID, &order(0), 0));
+    let forgotten = ["a", "b", "c"].map(|text| keys.recover(key(text), ALL_SAID, order(0), 0));
     assert_eq!(forgotten, [false, false, true]);
     assert_eq!(keys.look_up(&key("a"), ALL_SAID, &submission(81, "007")), Known::New);
     assert_eq!(keys.len(), 2);
 }
 
 #[test]
-fn a_key_takes_at_most_172_bytes() {
-    let text = Layout::array::<u8>(IdempotencyKey::MAX_LENGTH + UserId::MAX_DIGITS).expect("83 bytes");
+fn a_key_takes_at_most_164_bytes() {
+    let text = Layout::array::<u8>(IdempotencyKey::MAX_LENGTH).expect("64 bytes");
     // An allocator of the system adds 8 bytes and rounds up to 16; an index is at least 7/16 full.
     let allocated = (text.size() + 8).next_multiple_of(16);
     let index = (size_of::<u64>() + 1) * 16 / 7;
     let all = size_of::<Entry>() + allocated + index;
-    assert_eq!(all, 172);
+    assert_eq!(all, 164);
 }
 
 proptest! {
@@ -183,7 +178,7 @@ proptest! {
             let state = [State::Written(now.cast_signed()), State::Unknown, State::NotWritten][outcome];
             match (expected, found) {
                 (None, Known::New) => {
-                    prop_assert_eq!(keys.insert(&key(&text), ALL_SAID, &order(now), State::Writing), Ok(()));
+                    prop_assert_eq!(keys.insert(key(&text), ALL_SAID, order(now), State::Writing), Ok(()));
                     keys.settle(&key(&text), state);
                     model.push((name, now, state));
                 }

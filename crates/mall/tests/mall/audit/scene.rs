@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
 
-use domain::{Money, Order, OrderId, OrderIdGenerator, Outcome, Shipment, Timestamp, UserId};
+use domain::{Money, Order, OrderId, OrderIdGenerator, Outcome, Shipment, Timestamp};
 use kafka::{Consumer, Record, TransactionalProducer};
 use lab::ServiceUrl;
 use lab::audit::Report;
@@ -126,7 +126,7 @@ impl Scene {
             money: money(),
             order_id,
             time: BEGUN / 1000,
-            user_id: UserId::try_from(self.run.user_id(number).to_string()).expect("a user"),
+            user_id: self.run.user_id(number).to_string().parse().expect("a user"),
         };
         self.orders.push(order.to_record());
         self.shipments.push(shipped(Some(order_id), offset, Outcome::Shipped));
