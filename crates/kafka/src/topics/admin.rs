@@ -181,6 +181,10 @@ impl<'a> Admin<'a> {
     async fn wait_if_passing(&self, error: KafkaError) -> Result<(), KafkaError> {
         let reason = match error {
             KafkaError::AdminOp(RDKafkaErrorCode::NotController) => "the cluster elects a controller",
+            // Its disk, or that of ZooKeeper, may be busy. What is done all the same is found to exist the next time.
+            KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
+                "the broker is slow to answer"
+            }
             // What Kafka answers until it has a new session with ZooKeeper, after it was paused or cut off.
             KafkaError::AdminOp(RDKafkaErrorCode::Unknown) => "the broker has an error of its own: its log says which",
             _ => return Err(error),
