@@ -14,6 +14,7 @@ mod partition;
 mod region;
 mod shipment;
 mod submission;
+mod text;
 mod timestamp;
 mod totals;
 mod user_id;

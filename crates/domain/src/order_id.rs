@@ -4,11 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::detail::abbreviate;
-use crate::{Ordinal, Timestamp};
+use crate::{Ordinal, Timestamp, text};
 
 /// The epoch of the ids, in Unix milliseconds: the one that the first mall's ids were counted from.
 const EPOCH_MILLIS: u64 = 1_288_834_974_657;
@@ -94,22 +93,7 @@ impl Serialize for OrderId {
 
 impl<'de> Deserialize<'de> for OrderId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text)
-    }
-}
-
-/// Parses the text where it stands: there are millions of ids in a log.
-struct Text;
-
-impl Visitor<'_> for Text {
-    type Value = OrderId;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a string")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<OrderId, E> {
-        text.parse().map_err(E::custom)
+        text::deserialize(deserializer)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::detail::abbreviate;
+use crate::text;
 
 /// Who ordered: 1 to 19 decimal digits. `007` is another user than `7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,10 @@ impl UserId {
 
     /// A user with a number.
     pub fn from_number(number: u32) -> Self {
+        let number = u64::from(number);
         Self {
-            number: number.into(),
-            digits: number.checked_ilog10().map_or(1, |digits| digits as u8 + 1),
+            number,
+            digits: digits(number),
         }
     }
 
@@ -44,8 +45,7 @@ impl UserId {
 
     /// Whether it has zeros at the front: then it is not the only user with its number.
     pub fn has_leading_zeros(self) -> bool {
-        let digits = self.number.checked_ilog10().map_or(1, |digits| digits + 1);
-        u32::from(self.digits) > digits
+        self.digits > digits(self.number)
     }
 
     /// A user with a number and so many digits; `None` when there is none.
@@ -53,6 +53,11 @@ impl UserId {
         let fits = 10_u64.checked_pow(digits.into()).is_some_and(|beyond| number < beyond);
         (fits && (1..=Self::MAX_DIGITS).contains(&digits)).then_some(Self { number, digits })
     }
+}
+
+/// How many digits a number has: 20 at most.
+fn digits(number: u64) -> u8 {
+    number.checked_ilog10().map_or(1, |power| power as u8 + 1)
 }
 
 impl FromStr for UserId {
@@ -84,22 +89,7 @@ impl Serialize for UserId {
 
 impl<'de> Deserialize<'de> for UserId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text)
-    }
-}
-
-/// Parses the text where it stands: there are millions of orders in a log.
-struct Text;
-
-impl Visitor<'_> for Text {
-    type Value = UserId;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a string")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<UserId, E> {
-        text.parse().map_err(E::custom)
+        text::deserialize(deserializer)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `order_request` reads what a client sent into types that cannot be wrong. One `courier` for each region takes the
 //! orders that are `waiting` in its `inbox` over a connection to order-N; `answer` says what an answer means for
-//! each of them. `tracking` asks repository-N where an order is: first what it has `remembered`. No host name is ever built from what a client sent.
+//! each of them. `tracking` asks repository-N where an order is, first for what it has `remembered`. No host name is ever
+//! built from what a client sent.
 
 mod answer;
 mod courier;
@@ -28,7 +29,7 @@ use service::{Context, Tasks};
 use crate::courier::Courier;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::remembered::Batches;
+use crate::remembered::QuestionBatches;
 use crate::routes::State;
 use crate::tracking::{Repository, Tracking};
 
@@ -130,10 +131,10 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
             Ok(())
         });
         let host = self::host(&config.repositories, partition, "repository")?;
-        let (remembered, batches) = Batches::new(Address::new(host.clone()));
+        let (remembered, batches) = QuestionBatches::new(Address::new(host.clone()));
         let upstream = Upstream::new(&format!("repository-{partition}"), host);
         repositories.insert(partition, Repository { remembered, upstream });
-        // As the courier.
+        // It ends when nobody can ask any more, as the courier does.
         tasks.spawn("lookups", async {
             batches.run().await;
             Ok(())

@@ -19,23 +19,21 @@ use tokio::time::timeout;
 /// How long a question may take. repository-N answers from memory, in less than a millisecond.
 const DEADLINE: Duration = Duration::from_millis(250);
 
-/// The journey of an order, as JSON.
-pub(crate) type Json = Bytes;
-
 /// Where orders of one region are asked for.
-pub(crate) struct Remembered {
+pub(crate) struct RememberedOrders {
     /// Without a bound of its own: how many ask at the same time is bounded before.
     questions: mpsc::UnboundedSender<Question>,
 }
 
 struct Question {
     id: OrderId,
-    reply: oneshot::Sender<Known<Json>>,
+    /// Takes the journey as JSON: nobody here looks into it.
+    reply: oneshot::Sender<Known<Bytes>>,
 }
 
-impl Remembered {
+impl RememberedOrders {
     /// What repository-N remembers of an order; nothing, too, when it does not say so in time.
-    pub(crate) async fn find(&self, id: OrderId) -> Known<Json> {
+    pub(crate) async fn find(&self, id: OrderId) -> Known<Bytes> {
         let (reply, known) = oneshot::channel();
         // An error means that the gateway is stopping.
         let _ = self.questions.send(Question { id, reply });
@@ -47,23 +45,23 @@ impl Remembered {
 }
 
 /// Takes the questions of one region to its repository.
-pub(crate) struct Batches {
+pub(crate) struct QuestionBatches {
     questions: mpsc::UnboundedReceiver<Question>,
     address: Address,
     /// The connection that was used last, if repository-N answered there.
     idle: Option<Connection>,
 }
 
-impl Batches {
-    /// Batches, and where questions are handed in to them.
-    pub(crate) fn new(address: Address) -> (Remembered, Self) {
+impl QuestionBatches {
+    /// What takes the questions, and where they are handed in.
+    pub(crate) fn new(address: Address) -> (RememberedOrders, Self) {
         let (sender, questions) = mpsc::unbounded_channel();
         let batches = Self {
             questions,
             address,
             idle: None,
         };
-        (Remembered { questions: sender }, batches)
+        (RememberedOrders { questions: sender }, batches)
     }
 
     /// Works until no question can be handed in any more.
@@ -82,7 +80,7 @@ impl Batches {
     }
 
     /// `None` for whatever goes wrong: each order is asked for alone then, which tells the client why.
-    async fn ask(&mut self, ids: &[String]) -> Option<Vec<Known<Json>>> {
+    async fn ask(&mut self, ids: &[String]) -> Option<Vec<Known<Bytes>>> {
         let mut connection = self.connect().await?;
         let request = self.address.get(&format!("/orders?ids={}", ids.join(",")));
         let answer = connection.send(request).await.ok()?;

@@ -12,7 +12,7 @@ use service::client::Upstream;
 use service::{Problem, http};
 use tokio::sync::Semaphore;
 
-use crate::remembered::Remembered;
+use crate::remembered::RememberedOrders;
 
 /// Questions that may be under way. More are refused.
 const MAX_IN_FLIGHT: usize = 256;
@@ -27,8 +27,8 @@ pub(crate) struct Tracking {
 
 /// Where the orders of one region are asked for.
 pub(crate) struct Repository {
-    pub(crate) remembered: Remembered,
-    /// Which looks into the logs: each such question has a connection of its own.
+    pub(crate) remembered: RememberedOrders,
+    /// For all other orders: repository-N looks for each in the logs, over a connection of its own.
     pub(crate) upstream: Upstream,
 }
 

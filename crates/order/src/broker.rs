@@ -25,9 +25,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How many offsets at the end of the partition are searched for the last order id at least: more than records that are
 /// no orders are likely to fill.
 const TAIL_OFFSETS: i64 = 1000;
-/// Records that are handed from the thread that reads to the one that remembers, at a time, and how often before the first
-/// one waits: together less than a MiB.
+/// Records that the thread that reads hands to the one that remembers, at a time.
 const BATCH: usize = 500;
+/// Batches that may wait for the thread that remembers: less than a MiB.
 const BATCHES: usize = 4;
 /// What a predecessor sent before it was killed can still wait in the broker's socket, for as long as the broker hangs.
 /// Kafka takes it up with the first requests after that, in milliseconds: the end of the log is read this much later.
@@ -185,7 +185,7 @@ impl TailReader {
         self.replay(partition, bounds.high..self.consumer.watermarks(partition)?.high, found)
     }
 
-    /// Reads records, while another thread remembers those before: each of the two takes a processor for as long.
+    /// Reads records, while another thread remembers those before: reading takes about as long as remembering.
     fn replay(&self, partition: i32, offsets: Range<i64>, found: &mut Found) -> Result<(), ConsumeError> {
         let (ordinal, mut batch) = (found.ordinal, Vec::new());
         thread::scope(|scope| {

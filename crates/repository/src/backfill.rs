@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::known::KnownOrders;
 use crate::recent::{Entry, Offsets, RecentOrders};
 
-/// So many orders have to be looked for in the logs, though they were shipped, before what was shipped is read back: that
-/// takes seconds of a processor, as much as some hundred of them.
+/// What was shipped is read back when this many shipped orders had to be looked for in the logs. It takes some seconds of a
+/// processor, as much as a few hundred more would.
 const MISSED: usize = 100;
 /// A backfill that has failed is tried again after this, when more are missed.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -65,7 +65,7 @@ impl Backfill {
             }
         };
         shutdown.run_until_cancelled(read_back).await;
-        // What there is no room for now will find none later.
+        // Not again: the memory is full now, or a record that stays in the log ends what can be read back.
         shutdown.cancelled().await;
     }
 

@@ -14,7 +14,7 @@ const MAX_ORDERS: usize = 350_000;
 #[derive(Debug)]
 pub(crate) struct RecentOrders {
     entries: VecDeque<Entry>,
-    /// What comes next, unless nothing is known yet.
+    /// Where the next outcome is expected; `None` before the first one.
     next: Option<Offsets>,
 }
 
@@ -77,7 +77,7 @@ impl RecentOrders {
         Some((first, MAX_ORDERS - self.entries.len()))
     }
 
-    /// None, with room for all: a queue that has grown may have room for twice as many. What is not used is not resident.
+    /// An empty queue with room for all: one that has grown may have room for twice as many. What is not used is not resident.
     pub(crate) fn entries() -> VecDeque<Entry> {
         VecDeque::with_capacity(MAX_ORDERS)
     }

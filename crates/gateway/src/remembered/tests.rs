@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::*;
 
 /// Batches that have a connection already; a new one is not to be had, because the resolver hangs.
-async fn remembered() -> (Remembered, DuplexStream) {
+async fn remembered() -> (RememberedOrders, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let address = Address::of_hanging_resolver(Authority::from_static("repository-1.repository"));
-    let (remembered, mut batches) = Batches::new(address);
+    let (remembered, mut batches) = QuestionBatches::new(address);
     let mut connection = Connection::new(ours).await.expect("a connection");
     assert!(connection.is_usable().await);
     batches.idle = Some(connection);
@@ -55,7 +55,7 @@ async fn what_is_asked_while_a_request_is_under_way_goes_into_the_next() {
 }
 
 /// A question that comes as many milliseconds later as the number of its order.
-async fn later(remembered: &Remembered, number: u64) -> Known<Json> {
+async fn later(remembered: &RememberedOrders, number: u64) -> Known<Bytes> {
     tokio::time::sleep(Duration::from_millis(number)).await;
     remembered.find(id(number)).await
 }
