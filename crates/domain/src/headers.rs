@@ -2,51 +2,90 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Drawn, IdempotencyKey, ParseIdempotencyKeyError};
+use crate::{IdempotencyKey, Mark, ParseIdempotencyKeyError, RequestText};
 
-/// The header with the key that a client has given to its submission.
+/// The header with the client's key, in a request and in a record.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// The header with what the gateway drew of that submission. No client can send it.
-pub const IDEMPOTENCY_DRAWN: &str = "idempotency-drawn";
+/// The header of a record with the fields that the client has set.
+pub const IDEMPOTENCY_REQUEST: &str = "idempotency-request";
 const TRACEPARENT: &str = "traceparent";
 
 /// Headers of a request that become headers of the order's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RecordHeaders {
-    /// Marks requests that are the same order.
+    /// The client's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// What the gateway drew of a submission that has a key. A gateway of an earlier version does not say it: then the
-    /// key cannot tell whether two requests are the same, and is only kept.
+    /// The fields that the client has set, for an order with a key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub idempotency_drawn: Option<Drawn>,
-    /// The trace that the request is part of.
+    pub idempotency_request: Option<RequestText>,
+    /// The trace that the request belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
 }
 
+/// A header of a request cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// The key is malformed.
+    #[error(transparent)]
+    Key(#[from] ParseIdempotencyKeyError),
+    /// A second key would be ignored.
+    #[error("expected one Idempotency-Key, found more")]
+    RepeatedKey,
+}
+
 impl RecordHeaders {
-    /// Reads them from a request, whose headers `header` finds by their names in lower case.
+    /// Reads the headers of a request. `headers` finds all values of a name in lower case.
     ///
     /// # Errors
-    /// When there is an idempotency key that is none. A `traceparent` that is none is dropped, as its standard says.
-    pub fn read<'a>(header: impl Fn(&'static str) -> Option<&'a [u8]>) -> Result<Self, ParseIdempotencyKeyError> {
+    /// When there is more than one idempotency key, or one that is malformed. A malformed `traceparent` is dropped, as its
+    /// standard says.
+    pub fn read<'a, V>(headers: impl Fn(&'static str) -> V) -> Result<Self, HeaderError>
+    where
+        V: Iterator<Item = &'a [u8]>,
+    {
+        let mut keys = headers(IDEMPOTENCY_KEY);
+        let key = keys.next().map(IdempotencyKey::parse).transpose()?;
+        if keys.next().is_some() {
+            return Err(HeaderError::RepeatedKey);
+        }
         Ok(Self {
-            idempotency_key: header(IDEMPOTENCY_KEY).map(IdempotencyKey::parse).transpose()?,
-            idempotency_drawn: None,
-            traceparent: header(TRACEPARENT).and_then(TraceParent::parse),
+            idempotency_key: key,
+            idempotency_request: None,
+            traceparent: headers(TRACEPARENT).next().and_then(TraceParent::parse),
         })
     }
 
-    /// Those that are there, by name.
-    pub fn into_pairs(self) -> Vec<(&'static str, String)> {
-        let key = self.idempotency_key.map(|key| (IDEMPOTENCY_KEY, String::from(key)));
-        let drawn = self
-            .idempotency_drawn
-            .map(|drawn| (IDEMPOTENCY_DRAWN, drawn.to_string()));
-        let traceparent = self.traceparent.map(|traceparent| (TRACEPARENT, traceparent.0));
-        key.into_iter().chain(drawn).chain(traceparent).collect()
+    /// The headers of the record, by name.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let key = self.idempotency_key.as_ref().map(|key| (IDEMPOTENCY_KEY, key.as_str()));
+        let request = self.idempotency_request.as_ref();
+        let request = request.map(|request| (IDEMPOTENCY_REQUEST, request.as_str()));
+        let traceparent = self.traceparent.as_ref().map(|trace| (TRACEPARENT, trace.0.as_str()));
+        key.into_iter().chain(request).chain(traceparent)
+    }
+}
+
+/// The key and the request in the headers of a record; `None` without a valid one of each.
+pub fn idempotency<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<(IdempotencyKey, RequestText)> {
+    let (mut key, mut request) = (None, None);
+    for (name, value) in headers {
+        match name {
+            IDEMPOTENCY_KEY if key.is_none() => key = Some(value),
+            IDEMPOTENCY_REQUEST if request.is_none() => request = Some(value),
+            _ => {}
+        }
+    }
+    Some((key?.to_owned().try_into().ok()?, request?.to_owned().try_into().ok()?))
+}
+
+/// The mark of an order's record.
+pub fn mark<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>, value: &[u8]) -> Mark {
+    match idempotency(headers) {
+        Some((key, request)) => Mark::of_request(&key, &request),
+        None => Mark::of_content(value),
     }
 }
 
@@ -134,29 +173,45 @@ mod tests {
         }
     }
 
+    fn read(keys: &[&'static str], trace: &'static str) -> Result<RecordHeaders, HeaderError> {
+        RecordHeaders::read(|name| {
+            let values = if name == IDEMPOTENCY_KEY {
+                keys.to_vec()
+            } else {
+                vec![trace]
+            };
+            values.into_iter().map(str::as_bytes)
+        })
+    }
+
     #[test]
-    fn a_bad_key_is_an_error_and_a_bad_trace_is_dropped() {
-        let read = |key: &'static str, trace: &'static str| {
-            RecordHeaders::read(move |name| match name {
-                "idempotency-key" => Some(key.as_bytes()),
-                _ => Some(trace.as_bytes()),
-            })
-        };
-        let pairs = read("k", TRACE).expect("valid headers").into_pairs();
-        assert_eq!(
-            pairs,
-            [("idempotency-key", "k".to_owned()), ("traceparent", TRACE.to_owned())]
-        );
-        assert_eq!(read("k", "x").expect("a valid key").traceparent, None);
-        assert_eq!(read("a b", TRACE), Err(ParseIdempotencyKeyError));
-        assert_eq!(RecordHeaders::read(|_| None).expect("none is fine").into_pairs(), []);
+    fn a_bad_key_or_a_second_one_is_an_error_and_a_bad_trace_is_dropped() {
+        let headers = read(&["k"], TRACE).expect("valid headers");
+        let pairs: Vec<_> = headers.pairs().collect();
+        assert_eq!(pairs, [("idempotency-key", "k"), ("traceparent", TRACE)]);
+        assert_eq!(read(&["k"], "x").expect("a valid key").traceparent, None);
+        assert_eq!(read(&["a b"], TRACE), Err(ParseIdempotencyKeyError.into()));
+        assert_eq!(read(&["a", "a"], TRACE), Err(HeaderError::RepeatedKey));
+        assert_eq!(read(&[], "x").expect("none is fine").pairs().count(), 0);
+    }
+
+    #[test]
+    fn a_record_has_the_mark_of_its_key_and_request_or_of_its_content() {
+        let (key, request) = ((IDEMPOTENCY_KEY, "k"), (IDEMPOTENCY_REQUEST, ""));
+        let keyed = mark([key, request], b"{}");
+        assert_eq!(keyed, mark([(TRACEPARENT, TRACE), key, request], b"{\"money\":1}"));
+        assert_ne!(keyed, mark([key, (IDEMPOTENCY_REQUEST, "money=1")], b"{}"));
+        let content = mark([], b"{}");
+        for headers in [vec![key], vec![request], vec![(IDEMPOTENCY_KEY, "a b"), request]] {
+            assert_eq!(mark(headers, b"{}"), content);
+        }
     }
 
     proptest! {
         #[test]
         fn no_header_panics_and_none_is_longer_than_its_kind(header in prop::collection::vec(any::<u8>(), 0..80)) {
-            let headers = RecordHeaders::read(|_| Some(&header));
-            for (_, value) in headers.unwrap_or_default().into_pairs() {
+            let headers = RecordHeaders::read(|_| std::iter::once(header.as_slice())).unwrap_or_default();
+            for (_, value) in headers.pairs() {
                 prop_assert!(value.len() <= 64);
             }
         }

@@ -1,16 +1,15 @@
-//! What makes a submission that comes again the same order.
-
-use std::fmt;
-use std::str::FromStr;
+//! How a client marks a submission that it may repeat.
 
 use serde::{Deserialize, Serialize};
 
-/// What a client calls a submission, so that it can hand it in again: 1 to 64 visible ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+use crate::{Money, UserId};
+
+/// A client's name for a submission that it may repeat: 1 to 64 visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct IdempotencyKey(String);
 
-/// Bytes that are no idempotency key. They are not quoted: any byte may be among them.
+/// Bytes that are no idempotency key. The error does not quote them: they can be any bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected an Idempotency-Key of 1 to {} visible ASCII characters, found another",
@@ -22,8 +21,8 @@ impl IdempotencyKey {
     /// The most characters that a key has.
     pub const MAX_LENGTH: usize = 64;
 
-    /// Reads a header. The draft of the IETF (`draft-ietf-httpapi-idempotency-key-header`, section 2.1) has the key in
-    /// double quotes, many clients send it without: both are the same key.
+    /// Reads a header. The IETF draft (`draft-ietf-httpapi-idempotency-key-header`, section 2.1) puts the key in double
+    /// quotes, many clients send it without them: both are the same key.
     ///
     /// # Errors
     /// When it is no key.
@@ -54,62 +53,43 @@ impl From<IdempotencyKey> for String {
     }
 }
 
-/// Which fields of a submission the gateway drew at random, because its client left them open. Two submissions are the
-/// same request when the client left the same fields open and said the same in the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Drawn {
-    /// The money.
-    pub money: bool,
-    /// The user.
-    pub user_id: bool,
-}
+/// The fields of an order that its client has set, like `money=81&user_id=007`; empty if it has set none. A submission
+/// with a known key is the same request only if this text is the same. At most 64 visible ASCII characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RequestText(String);
 
-/// Text that names no set of fields that a gateway draws.
+/// Text that describes no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected none, money, user_id or money,user_id, found another")]
-pub struct ParseDrawnError;
+#[error(
+    "expected a request like money=81&user_id=007, of at most {} visible ASCII characters, found another",
+    RequestText::MAX_LENGTH
+)]
+pub struct ParseRequestTextError;
 
-impl Drawn {
-    const NAMES: [(Self, &'static str); 4] = [
-        (Self::new(false, false), "none"),
-        (Self::new(true, false), "money"),
-        (Self::new(false, true), "user_id"),
-        (Self::new(true, true), "money,user_id"),
-    ];
+impl RequestText {
+    /// The most characters that a text has.
+    pub const MAX_LENGTH: usize = 64;
 
-    const fn new(money: bool, user_id: bool) -> Self {
-        Self { money, user_id }
+    /// Describes the fields that the client has set.
+    pub fn new(money: Option<Money>, user_id: Option<UserId>) -> Self {
+        let money = money.map(|money| format!("money={money}"));
+        let user_id = user_id.map(|user_id| format!("user_id={user_id}"));
+        Self(money.into_iter().chain(user_id).collect::<Vec<_>>().join("&"))
+    }
+
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
-impl fmt::Display for Drawn {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(drawn, _)| drawn == self);
-        formatter.write_str(name.expect("all four are named").1)
-    }
-}
+impl TryFrom<String> for RequestText {
+    type Error = ParseRequestTextError;
 
-impl FromStr for Drawn {
-    type Err = ParseDrawnError;
-
-    fn from_str(text: &str) -> Result<Self, ParseDrawnError> {
-        let found = Self::NAMES.iter().find(|(_, name)| *name == text);
-        found.map(|(drawn, _)| *drawn).ok_or(ParseDrawnError)
-    }
-}
-
-impl TryFrom<String> for Drawn {
-    type Error = ParseDrawnError;
-
-    fn try_from(text: String) -> Result<Self, ParseDrawnError> {
-        text.parse()
-    }
-}
-
-impl From<Drawn> for String {
-    fn from(drawn: Drawn) -> Self {
-        drawn.to_string()
+    fn try_from(text: String) -> Result<Self, ParseRequestTextError> {
+        let valid = text.len() <= Self::MAX_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic());
+        valid.then_some(Self(text)).ok_or(ParseRequestTextError)
     }
 }
 
@@ -145,13 +125,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_drawn_is_read_back_from_its_text() {
-        for (drawn, name) in Drawn::NAMES {
-            assert_eq!(drawn.to_string(), name);
-            assert_eq!(name.parse(), Ok(drawn));
+    fn a_request_names_the_fields_that_the_client_has_set() {
+        let money = || Some("81".parse().expect("money"));
+        let user = || Some("007".parse().expect("a user"));
+        for (request, expected) in [
+            (RequestText::new(None, None), ""),
+            (RequestText::new(money(), None), "money=81"),
+            (RequestText::new(None, user()), "user_id=007"),
+            (RequestText::new(money(), user()), "money=81&user_id=007"),
+        ] {
+            assert_eq!(request.as_str(), expected);
+            assert_eq!(RequestText::try_from(expected.to_owned()), Ok(request));
         }
-        for text in ["", "user_id,money", "time"] {
-            assert_eq!(text.parse::<Drawn>(), Err(ParseDrawnError), "{text}");
+        let longest = RequestText::new("1000000".parse().ok(), "9".repeat(19).parse().ok());
+        assert!(longest.as_str().len() <= RequestText::MAX_LENGTH);
+        for text in ["a b", "é", "\n", &"x".repeat(65)] {
+            assert_eq!(RequestText::try_from(text.to_owned()), Err(ParseRequestTextError));
         }
     }
 }

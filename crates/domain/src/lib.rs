@@ -8,6 +8,8 @@ mod detail;
 mod headers;
 mod idempotency;
 mod journey;
+pub mod json;
+mod mark;
 mod order;
 mod order_id;
 mod partition;
@@ -20,9 +22,13 @@ mod totals;
 mod user_id;
 
 pub use detail::Detail;
-pub use headers::{IDEMPOTENCY_DRAWN, IDEMPOTENCY_KEY, ParseTraceParentError, RecordHeaders, TraceParent};
-pub use idempotency::{Drawn, IdempotencyKey, ParseDrawnError, ParseIdempotencyKeyError};
-pub use journey::{Accepted, Duplicate, Journey, Known, Shipped};
+pub use headers::{
+    HeaderError, IDEMPOTENCY_KEY, IDEMPOTENCY_REQUEST, ParseTraceParentError, RecordHeaders, TraceParent, idempotency,
+    mark,
+};
+pub use idempotency::{IdempotencyKey, ParseIdempotencyKeyError, ParseRequestTextError, RequestText};
+pub use journey::{Accepted, Journey, Shipped};
+pub use mark::{Mark, ParseMarkError};
 pub use order::{Money, NotAnOrder, Order, ParseMoneyError};
 pub use order_id::{ClockBehind, OrderId, OrderIdGenerator, ParseOrderIdError};
 pub use partition::{Ordinal, ParseOrdinalError, ParsePartitionError, Partition, Replicas, ReplicasError};

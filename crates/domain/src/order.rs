@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::detail::abbreviate;
-use crate::{Detail, OrderId, UserId};
+use crate::{Detail, OrderId, UserId, json};
 
 /// An order as it stands in the log. Its JSON has its keys in alphabetical order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,12 +38,12 @@ impl Order {
     /// # Errors
     /// When they are not a JSON object with the fields of an order.
     pub fn from_record(value: &[u8]) -> Result<Self, NotAnOrder> {
-        serde_json::from_slice(value).map_err(|error| {
+        json::from_object(value).map_err(|error| {
             // A character takes at most four bytes: these are more characters than are shown.
             let start = String::from_utf8_lossy(&value[..value.len().min(200)]);
             let found = abbreviate(start.escape_debug());
             NotAnOrder(Detail::new(format_args!(
-                "expected an order as JSON, found \"{found}\": {error}"
+                "expected an order as a JSON object, found \"{found}\": {error}"
             )))
         })
     }
@@ -137,8 +137,9 @@ pub(crate) mod tests {
         let valid = r#"{"money":1,"order_id":"1","time":1,"user_id":"1"}"#;
         assert!(Order::from_record(valid.as_bytes()).is_ok());
         for (value, reason) in [
-            ("", "EOF"),
-            ("null", "invalid type: null"),
+            ("", "it is no object"),
+            ("null", "it is no object"),
+            (r#"[81,"7",1795991362,"42"]"#, "it is no object"),
             ("{}", "missing field `money`"),
             (
                 &valid.replace(":1,\"order", ":-1,\"order"),

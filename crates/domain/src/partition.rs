@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::detail::abbreviate;
 
-/// The largest number of regions, partitions and replicas: an ordinal has 10 bits in an order id.
-const MAX_REPLICAS: u16 = 1 << 10;
+/// The largest number of regions, partitions and replicas: more do not fit on a dashboard.
+const MAX_REPLICAS: u16 = 32;
+/// The largest ordinal: it has 10 bits in an order id.
+const MAX_ORDINAL: u16 = (1 << 10) - 1;
 
 /// How many regions there are: replicas of `order` and of `repository`, and partitions of their topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,10 +134,10 @@ pub struct Ordinal(u16);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseOrdinalError {
     /// The host name does not end in a number that a StatefulSet would give.
-    #[error("expected a host name that ends in an ordinal from 0 to {}, like order-1, found {found:?}", MAX_REPLICAS - 1, found = .0)]
+    #[error("expected a host name that ends in an ordinal from 0 to {}, like order-1, found {found:?}", MAX_ORDINAL, found = .0)]
     HostName(String),
     /// The number is out of range.
-    #[error("expected an ordinal from 0 to {}, found {found}", MAX_REPLICAS - 1, found = .0)]
+    #[error("expected an ordinal from 0 to {}, found {found}", MAX_ORDINAL, found = .0)]
     Number(i64),
 }
 
@@ -166,7 +168,7 @@ impl TryFrom<i64> for Ordinal {
 
     fn try_from(number: i64) -> Result<Self, ParseOrdinalError> {
         match u16::try_from(number) {
-            Ok(ordinal) if ordinal < MAX_REPLICAS => Ok(Self(ordinal)),
+            Ok(ordinal) if ordinal <= MAX_ORDINAL => Ok(Self(ordinal)),
             _ => Err(ParseOrdinalError::Number(number)),
         }
     }

@@ -1,36 +1,42 @@
-//! What a repository did with a record of topic `order`.
+//! The outcome of a record of topic `order`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Detail, OrderId, Timestamp};
+use crate::{Detail, Mark, OrderId, Timestamp};
 
 /// The value of a record of topic `shipment`: one for each record of topic `order`, in the same order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shipment {
-    /// The order; `None` when the record holds none.
+    /// The order; `None` if the record holds none.
     pub order_id: Option<OrderId>,
     /// The offset of the record of topic `order`.
     pub order_offset: i64,
-    /// What was done.
+    /// What repository-N did with the record.
     pub outcome: Outcome,
-    /// Why the order is not shipped; `None` for what is shipped.
+    /// The identity of the order; `None` if the record holds none.
+    pub mark: Option<Mark>,
+    /// The order that was shipped instead of this duplicate.
+    pub duplicate_of: Option<OrderId>,
+    /// Why the order is not shipped.
     pub detail: Option<Detail>,
-    /// When packing began; `None` for what is not shipped.
+    /// When packing began, for a shipped order.
     pub packed_at: Option<Timestamp>,
-    /// When it was shipped; `None` for what is not.
+    /// When the order was shipped.
     pub shipped_at: Option<Timestamp>,
 }
 
-/// What a repository did with a record.
+/// What repository-N did with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Shipped.
+    /// The order was shipped.
     Shipped,
-    /// An order with this id was shipped before.
+    /// An earlier record of the same order was shipped.
     Duplicate,
-    /// Not an order.
+    /// The record holds no order, or one that came too late to be judged.
     Rejected,
+    /// An operator decided that this record and those before it are passed over.
+    Skipped,
 }
 
 impl Outcome {
@@ -40,6 +46,7 @@ impl Outcome {
             Self::Shipped => "shipped",
             Self::Duplicate => "duplicate",
             Self::Rejected => "rejected",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -48,7 +55,7 @@ impl Shipment {
     /// Reads the value of a record of topic `shipment`.
     ///
     /// # Errors
-    /// When it is not a shipment: something else than a repository wrote it.
+    /// When the value is no shipment: something other than repository-N wrote it.
     pub fn from_record(value: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(value)
     }
@@ -71,12 +78,15 @@ mod tests {
             order_id: Some("7".parse().expect("an id")),
             order_offset: 3,
             outcome: Outcome::Shipped,
+            mark: Some(Mark::of_content(b"{}")),
+            duplicate_of: None,
             detail: None,
             packed_at: Some(Timestamp::from_unix_millis(0)),
             shipped_at: Some(Timestamp::from_unix_millis(1)),
         };
         let expected = concat!(
-            r#"{"order_id":"7","order_offset":3,"outcome":"shipped","detail":null,"#,
+            r#"{"order_id":"7","order_offset":3,"outcome":"shipped","mark":"44136fa355b3678a1146ad16f7e8649e","#,
+            r#""duplicate_of":null,"detail":null,"#,
             r#""packed_at":"1970-01-01T00:00:00.000Z","shipped_at":"1970-01-01T00:00:00.001Z"}"#
         );
         assert_eq!(String::from_utf8(shipment.to_record()).expect("JSON"), expected);
@@ -86,11 +96,13 @@ mod tests {
         #[test]
         fn records_round_trip(
             id in prop::option::of(0_u64..1 << 63), order_offset: i64, detail in prop::option::of("(?s).{0,300}"),
-            outcome in prop::sample::select(vec![Outcome::Shipped, Outcome::Duplicate, Outcome::Rejected]),
+            outcome in prop::sample::select(vec![Outcome::Shipped, Outcome::Duplicate, Outcome::Rejected, Outcome::Skipped]),
         ) {
             let order_id = id.map(|id| id.to_string().parse().expect("an id"));
             let detail = detail.map(Detail::new);
-            let shipment = Shipment { order_id, order_offset, outcome, detail, packed_at: None, shipped_at: None };
+            let shipment = Shipment {
+                order_id, order_offset, outcome, mark: None, duplicate_of: order_id, detail, packed_at: None, shipped_at: None
+            };
             prop_assert_eq!(Shipment::from_record(&shipment.to_record()).expect("own JSON"), shipment);
         }
 

@@ -10,9 +10,8 @@ use crate::{Detail, Money, Order, OrderId, Partition, RecordHeaders, Region, Use
 pub struct Submission {
     /// What the customer pays.
     pub money: Money,
-    /// The partition that it is for. A gateway always says it; `None` is what one wrote that did not yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub partition: Option<Partition>,
+    /// The partition that the client asked for.
+    pub partition: Partition,
     /// When the gateway took the order, in Unix seconds.
     pub time: u64,
     /// Who orders.
@@ -84,8 +83,8 @@ pub struct BatchedSubmission {
 impl BatchedSubmission {
     /// The most of them in one request.
     pub const MAX_TOGETHER: usize = 256;
-    /// The most bytes that one takes as JSON: a key of 64 characters of which each is escaped, and the largest
-    /// numbers, are 340.
+    /// The most bytes that one takes as JSON. A key and a request of 64 characters of which each is escaped, and the
+    /// largest numbers, take less than 500.
     pub const MAX_JSON_BYTES: usize = 512;
 }
 
@@ -116,18 +115,16 @@ pub struct SubmissionError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Replicas;
     use crate::order::tests::order;
+    use crate::{Replicas, RequestText};
 
     #[test]
-    fn a_submission_says_its_partition_and_one_of_an_older_gateway_need_not() {
+    fn a_submission_names_its_partition() {
         let text = r#"{"money":81,"partition":1,"time":1638865975,"user_id":"7"}"#;
         let submission: Submission = serde_json::from_str(text).expect("a submission");
-        assert_eq!(submission.partition.map(Partition::id), Some(1));
+        assert_eq!(submission.partition.id(), 1);
         assert_eq!(serde_json::to_string(&submission).expect("JSON"), text);
-        let older = text.replace(r#""partition":1,"#, "");
-        let submission: Submission = serde_json::from_str(&older).expect("a submission of an older gateway");
-        assert_eq!((submission.partition, submission.money.get()), (None, 81));
+        assert!(serde_json::from_str::<Submission>(&text.replace(r#""partition":1,"#, "")).is_err());
     }
 
     #[test]
@@ -140,17 +137,18 @@ mod tests {
         };
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let header = |name| {
-            Some(if name == "traceparent" {
+            std::iter::once(if name == "traceparent" {
                 trace.as_bytes()
             } else {
                 &[b'\\'; 64]
             })
         };
-        let headers = RecordHeaders::read(header).expect("the longest key");
+        let mut headers = RecordHeaders::read(header).expect("the longest key");
+        headers.idempotency_request = "\\".repeat(RequestText::MAX_LENGTH).try_into().ok();
         let batched = BatchedSubmission { headers, submission };
         let json = serde_json::to_string(&batched).expect("JSON");
         assert!(
-            (300..BatchedSubmission::MAX_JSON_BYTES).contains(&json.len()),
+            (400..BatchedSubmission::MAX_JSON_BYTES).contains(&json.len()),
             "{} bytes: {json}",
             json.len()
         );

@@ -28,8 +28,6 @@ pub struct Config {
     pub statistics_listen: SocketAddr,
     /// What can be set of the gateway, except where the order services are.
     pub gateway: gateway::Settings,
-    /// What can be set of the order services.
-    pub order: order::Settings,
     /// What can be set of the repository services.
     pub repository: repository::Settings,
     /// What can be set of statistics, except where the gateway is.
@@ -152,11 +150,7 @@ impl Mall {
             }
             Instance::Order(partition) => {
                 let ordinal = Ordinal::from(partition);
-                let config = order::Config {
-                    kafka,
-                    ordinal,
-                    settings: self.config.order.clone(),
-                };
+                let config = order::Config { kafka, ordinal };
                 self.tasks
                     .spawn(async move { (instance, order::run(config, context).await) });
             }

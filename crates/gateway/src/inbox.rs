@@ -1,18 +1,12 @@
 //! Where the orders of one region are handed in, and what holds them until they are sent.
 
-use std::time::Duration;
-
 use domain::{BatchedSubmission, Partition, Region};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{Accepted, Failure};
-use crate::waiting::{Batch, MAX_ANSWER, MAX_WAIT, Waiting};
-
-/// An order with an unknown outcome is submitted once more after this, if it has a key: an order service that was
-/// killed is back by then.
-const REPEAT_AFTER: Duration = Duration::from_secs(1);
+use crate::waiting::{Batch, MAX_WAIT, Waiting};
 
 /// Where the orders of a region are handed in.
 pub(crate) struct OrderSender {
@@ -48,32 +42,8 @@ impl Drop for InFlight {
 }
 
 impl OrderSender {
-    /// Submits an order and waits for its receipt, for less than 6 s. One that has a key and an unknown outcome is
-    /// submitted once more.
+    /// Submits an order and waits for its receipt, for less than 6 s.
     pub(crate) async fn submit(&self, submission: BatchedSubmission) -> Result<Accepted, Failure> {
-        let deadline = Instant::now() + MAX_ANSWER;
-        let again = submission.headers.idempotency_key.is_some().then(|| submission.clone());
-        let first = self.submit_once(submission).await;
-        let (Err(Failure::Unknown { .. }), Some(again)) = (&first, again) else {
-            return first;
-        };
-        let repeat = async {
-            sleep(REPEAT_AFTER).await;
-            self.submit_once(again).await
-        };
-        match timeout_at(deadline, repeat).await {
-            // Whichever of the two has written it: it is the first reply that the client gets.
-            Ok(Ok(accepted)) => Ok(Accepted {
-                replayed: false,
-                ..accepted
-            }),
-            Ok(Err(unknown @ Failure::Unknown { .. })) => Err(unknown),
-            // What became of the repetition says nothing of the first attempt.
-            _ => first,
-        }
-    }
-
-    async fn submit_once(&self, submission: BatchedSubmission) -> Result<Accepted, Failure> {
         let Some(in_flight) = InFlight::enter(&self.in_flight, self.max_in_flight) else {
             let region = Region::from(self.partition);
             return Err(Failure::not_written(format_args!(

@@ -2,15 +2,16 @@
 //!
 //! `order_request` reads what a client sent into types that cannot be wrong. One `courier` for each region takes the
 //! orders that are `waiting` in its `inbox` over a connection to order-N; `answer` says what an answer means for
-//! each of them. `tracking` asks repository-N where an order is, first for what it has `remembered`. No host name is ever
-//! built from what a client sent.
+//! each of them. `tracking` asks repository-N where an order is. No host name is ever built from text that a client sent.
+//!
+//! Behind the border of `service::client`: `NoAnswer::NotSent` is a request of which not a byte has left this process, and
+//! every other failure is `NoAnswer::Lost`.
 
 mod answer;
 mod courier;
 mod inbox;
 mod metrics;
 mod order_request;
-mod remembered;
 mod routes;
 mod tracking;
 mod waiting;
@@ -29,9 +30,8 @@ use service::{Context, Tasks};
 use crate::courier::Courier;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::remembered::QuestionBatches;
 use crate::routes::State;
-use crate::tracking::{Repository, Tracking};
+use crate::tracking::Repository;
 
 /// What the gateway is.
 #[derive(Clone, Debug)]
@@ -131,16 +131,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
             Ok(())
         });
         let host = self::host(&config.repositories, partition, "repository")?;
-        let (remembered, batches) = QuestionBatches::new(Address::new(host.clone()));
         let upstream = Upstream::new(&format!("repository-{partition}"), host);
-        repositories.insert(partition, Repository { remembered, upstream });
-        // It ends when nobody can ask any more, as the courier does.
-        tasks.spawn("lookups", async {
-            batches.run().await;
-            Ok(())
-        });
+        repositories.insert(partition, Repository::new(upstream));
     }
-    let tracking = Tracking::new(repositories);
     let state = State {
         name: context.name.clone(),
         replicas: config.replicas,
@@ -152,7 +145,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         service::http::serve(
             context,
             "gateway: takes orders at POST /submit-order",
-            tracking::add_to(routes::routes(state), tracking),
+            tracking::add_to(routes::routes(state), repositories),
         ),
     );
     tasks.join().await

@@ -1,6 +1,6 @@
 //! Reads what a client sent.
 
-use domain::{Drawn, Money, Partition, Replicas, Submission, UserId};
+use domain::{Money, Partition, Replicas, RequestText, Submission, UserId, json};
 use poem::http::StatusCode;
 use serde::Deserialize;
 use service::Problem;
@@ -43,6 +43,7 @@ pub(crate) struct OrderRequest {
 
 /// The fields as a form has them: text.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Text {
     partition: Option<String>,
     money: Option<String>,
@@ -51,6 +52,7 @@ struct Text {
 
 /// The fields as JSON has them.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Json {
     partition: Option<i64>,
     money: Option<i64>,
@@ -71,7 +73,7 @@ impl OrderRequest {
         } = match form {
             Form::UrlEncoded => serde_urlencoded::from_bytes(body)
                 .map_err(|error| problem(format!("expected a form like partition=1: {error}")))?,
-            Form::Json => serde_json::from_slice(body)
+            Form::Json => json::from_object(body)
                 .map(
                     |Json {
                          partition,
@@ -112,21 +114,18 @@ impl OrderRequest {
         })
     }
 
-    /// What the client left open.
-    pub(crate) fn drawn(&self) -> Drawn {
-        Drawn {
-            money: self.money.is_none(),
-            user_id: self.user_id.is_none(),
-        }
+    /// The fields that the client has set, beside the partition.
+    pub(crate) fn text(&self) -> RequestText {
+        RequestText::new(self.money, self.user_id)
     }
 
-    /// What is posted to order-N. What the client left open is drawn at random.
+    /// The submission that is posted to order-N. Fields that the client has not set are drawn at random.
     pub(crate) fn into_submission(self, time: u64) -> Submission {
         Submission {
             money: self.money.unwrap_or_else(|| {
                 Money::try_from(i64::from(rand::random_range(0..1000_u16))).expect("less than a million")
             }),
-            partition: Some(self.partition),
+            partition: self.partition,
             time,
             user_id: self.user_id.unwrap_or_else(|| UserId::from_number(rand::random())),
         }
@@ -158,11 +157,11 @@ mod tests {
         assert_eq!(
             (
                 submission.money.get(),
-                submission.partition.map(Partition::id),
+                submission.partition.id(),
                 submission.time,
                 submission.user_id.to_string().as_str()
             ),
-            (81, Some(1), 5, "007")
+            (81, 1, 5, "007")
         );
     }
 
@@ -204,6 +203,7 @@ mod tests {
             "partition=1&user_id=x",
             "partition=1&user_id=12345678901234567890",
             "partition=%00",
+            "partition=1&mony=7",
             "\u{0}",
         ] {
             let problem = form(body).expect_err(body);
@@ -232,10 +232,39 @@ mod tests {
             r#"{"partition":1,"user_id":1}"#,
             r#"{"partition":1,"money":"1"}"#,
             r#"{"partition":99999999999999999999}"#,
+            r#"[1,81,"42"]"#,
+            "{\"partition\":1,\"x\":\"\u{fffd}\"}",
         ] {
             let problem = json(body).expect_err(body);
             assert_eq!(problem.status(), StatusCode::BAD_REQUEST, "{body}");
         }
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_and_no_refusal_speaks_of_rust() {
+        let details = [
+            form("partition=1&mony=7").expect_err("unknown"),
+            json(r#"{"partition":1,"mony":7}"#).expect_err("unknown"),
+        ];
+        for problem in details {
+            assert!(
+                problem.detail().contains("unknown field `mony`"),
+                "{}",
+                problem.detail()
+            );
+        }
+        let detail = json(r#"[1,81,"42"]"#).expect_err("an array").detail().to_owned();
+        assert_eq!(
+            detail,
+            r#"expected a JSON object like {"partition":1}: it is no object: nothing was written"#
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_refused() {
+        let body = b"{\"partition\":1,\"user_id\":\"\xff\"}";
+        assert!(OrderRequest::parse(Form::Json, body, Replicas::THREE).is_err());
+        assert!(form("partition=1&user_id=%ff").is_err());
     }
 
     #[test]

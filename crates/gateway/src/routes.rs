@@ -47,13 +47,13 @@ async fn submit_order(request: &Request, body: Body, Data(state): Data<&Arc<Stat
 impl State {
     async fn read(&self, request: &Request, body: Body) -> Result<(Partition, BatchedSubmission), Problem> {
         let form = Form::from_content_type(request.content_type())?;
-        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        let header = |name| request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
         let mut headers = RecordHeaders::read(header)
             .map_err(|error| Problem::bad_request(format!("{error}: nothing was written")))?;
         let body = http::read_body(request, body, http::BODY_LIMIT).await?;
         let order_request = OrderRequest::parse(form, &body, self.replicas)?;
         let partition = order_request.partition;
-        headers.idempotency_drawn = headers.idempotency_key.is_some().then(|| order_request.drawn());
+        headers.idempotency_request = headers.idempotency_key.is_some().then(|| order_request.text());
         let submission = order_request.into_submission(Timestamp::now().unix_seconds());
         Ok((partition, BatchedSubmission { headers, submission }))
     }

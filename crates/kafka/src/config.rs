@@ -217,8 +217,8 @@ impl Config {
         )
     }
 
-    /// The same for reading much at once.
-    pub(crate) fn replaying_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
+    /// A consumer for [`Fetch::Bulk`](crate::Fetch::Bulk).
+    pub(crate) fn bulk_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
         let config = self.consumer(client_id, group);
         // Asks before what it has is taken, and for more: 5 million records in 4 s, in some 10 MiB.
         let read_ahead = [
@@ -231,8 +231,8 @@ impl Config {
         self.adjust(config, &read_ahead)
     }
 
-    /// The same for reading a few records here and there.
-    pub(crate) fn scanning_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
+    /// A consumer for [`Fetch::Sparse`](crate::Fetch::Sparse).
+    pub(crate) fn sparse_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
         let little = [
             // Some twenty records, or one batch if that is larger: most of what is read is thrown away.
             ("fetch.message.max.bytes", "8192"),

@@ -1,13 +1,12 @@
 //! The records of assigned partitions of one topic.
 //!
-//! Nothing is subscribed and no position is taken from the broker by itself: the caller says where each partition
-//! starts. Aborted and open transactions are not seen. All functions block, for a bounded time.
+//! Nothing is subscribed, and no position is taken from the broker: the caller says where each partition starts.
+//! Aborted and open transactions are not seen. All functions block, for a bounded time.
 
 mod error;
 mod queries;
+mod range;
 mod record;
-mod replay;
-mod scan;
 
 use std::time::Duration;
 
@@ -17,17 +16,27 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 pub use self::error::ConsumeError;
-use self::error::{Meaning, meaning};
+use self::error::{ErrorClass, classify};
 pub use self::queries::{Committed, Watermarks};
+pub use self::range::{RangeProgress, ReadLimits};
 pub use self::record::ConsumedRecord;
-pub use self::replay::Replay;
 use crate::closing::BoundedClose;
 use crate::connection::{Connection, wait_for_broker};
 use crate::{Config, Forbidden};
 
-/// A question to the broker.
+/// Timeout of a question to the broker.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(100);
+
+/// How much a consumer fetches at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Records as they come: fetches again when all fetched records have been taken.
+    Live,
+    /// Many records at once: fetches ahead, and needs some 60 MiB for it.
+    Bulk,
+    /// A few records here and there: most of what is fetched would be thrown away.
+    Sparse,
+}
 
 /// Reads partitions of one topic.
 pub struct Consumer {
@@ -37,12 +46,12 @@ pub struct Consumer {
     topic: String,
 }
 
-/// What happened next.
+/// The next thing that a consumer has to tell.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A record.
     Record(ConsumedRecord<'a>),
-    /// Everything in this partition has been read.
+    /// The broker had no more records of this partition. A follower or a new leader can say so too early.
     End(i32),
     /// The broker does not serve a partition, for this reason. The client goes on trying.
     Interrupted(ConsumeError),
@@ -55,42 +64,22 @@ impl Consumer {
     ///
     /// # Errors
     /// When librdkafka does not accept the configuration.
-    pub fn new(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
-        Self::create(config, config.consumer(client_id, group), client_id, group, topic)
-    }
-
-    /// The same for reading much at once with [`Self::replay`]: it asks for the next records before these are taken.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn for_replay(config: &Config, client_id: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
-        Self::create(
-            config,
-            config.replaying_consumer(client_id, group),
-            client_id,
-            group,
-            topic,
-        )
-    }
-
-    fn create(
-        names: &Config,
-        config: ClientConfig,
-        client_id: &str,
-        group: &str,
-        topic: &str,
-    ) -> Result<Self, KafkaError> {
-        let connection = Connection::of_consumer(client_id, &names.name(group));
-        let consumer = BoundedClose::new(config.create_with_context(connection.clone())?);
+    pub fn new(config: &Config, client_id: &str, group: &str, topic: &str, fetch: Fetch) -> Result<Self, KafkaError> {
+        let client = match fetch {
+            Fetch::Live => config.consumer(client_id, group),
+            Fetch::Bulk => config.bulk_consumer(client_id, group),
+            Fetch::Sparse => config.sparse_consumer(client_id, group),
+        };
+        let connection = Connection::of_consumer(client_id, &config.name(group));
         Ok(Self {
-            config,
-            consumer,
+            consumer: BoundedClose::new(client.create_with_context(connection.clone())?),
+            config: client,
             connection,
-            topic: names.name(topic),
+            topic: config.name(topic),
         })
     }
 
-    /// Begins anew with a client that has nothing assigned: see [`RENEWAL`](crate::RENEWAL).
+    /// Replaces the client by one that has nothing assigned: see [`RENEWAL`](crate::RENEWAL).
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -100,13 +89,13 @@ impl Consumer {
         Ok(())
     }
 
-    /// Whether the client has reached no broker for [`RENEWAL`](crate::RENEWAL). It knows only when it was asked
-    /// something: so ask while [`Self::is_disconnected`].
+    /// Returns `true` if the client has reached no broker for [`RENEWAL`](crate::RENEWAL). It notices only when it is
+    /// asked something, so ask while [`Self::is_disconnected`].
     pub fn needs_renewal(&self) -> bool {
         self.connection.needs_renewal()
     }
 
-    /// Waits until a broker is connected: what a new client is asked before that takes up to a second longer.
+    /// Waits until a broker is connected. A question to a new client takes up to a second longer without this.
     ///
     /// # Errors
     /// When no broker answers within ten seconds.
@@ -117,9 +106,9 @@ impl Consumer {
     fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> ConsumeError {
         move |source| {
             let topic = self.topic.clone();
-            match source.rdkafka_error_code().map(meaning) {
-                Some(Meaning::TopicForbidden) => self.forbidden(),
-                Some(Meaning::GroupForbidden) => Forbidden::group("Read", self.connection.group()).into(),
+            match source.rdkafka_error_code().map(classify) {
+                Some(ErrorClass::TopicForbidden) => self.forbidden(),
+                Some(ErrorClass::GroupForbidden) => Forbidden::group("Read", self.connection.group()).into(),
                 _ => ConsumeError::Kafka { topic, action, source },
             }
         }
@@ -185,28 +174,28 @@ impl Consumer {
             _ => error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
         };
         let topic = self.topic.clone();
-        match meaning(code) {
-            Meaning::PositionLost => Err(ConsumeError::PositionLost { topic }),
-            Meaning::Damage => Err(ConsumeError::Damaged {
+        match classify(code) {
+            ErrorClass::PositionLost => Err(ConsumeError::PositionLost { topic }),
+            ErrorClass::Damage => Err(ConsumeError::Damaged {
                 topic,
                 reason: code.to_string(),
             }),
-            Meaning::Outage => Ok(Event::Idle),
-            Meaning::GroupForbidden => {
+            ErrorClass::Outage => Ok(Event::Idle),
+            ErrorClass::GroupForbidden => {
                 self.connection.say_group_forbidden();
                 Ok(Event::Idle)
             }
-            Meaning::TopicForbidden => Ok(Event::Interrupted(self.forbidden())),
-            Meaning::Interruption => Ok(Event::Interrupted(ConsumeError::NotServed { topic, code })),
+            ErrorClass::TopicForbidden => Ok(Event::Interrupted(self.forbidden())),
+            ErrorClass::Interruption => Ok(Event::Interrupted(ConsumeError::NotServed { topic, code })),
         }
     }
 
-    /// Whether the client has lost all brokers since the last answer.
+    /// Returns `true` if the client has lost all brokers since the last answer.
     pub fn is_disconnected(&self) -> bool {
         self.connection.is_down()
     }
 
-    /// Why there was no answer but this error, as a sentence for an operator.
+    /// Describes an error for an operator: if no broker answered, with the reason of the last attempt to connect.
     pub fn outage(&self, error: &ConsumeError) -> String {
         match error {
             ConsumeError::Forbidden(forbidden) => forbidden.to_string(),

@@ -22,7 +22,9 @@ use std::time::Duration;
 
 pub use authorization::{Forbidden, Resource};
 pub use config::{Config, ConfigError};
-pub use consumer::{Committed, ConsumeError, ConsumedRecord, Consumer, Event, Replay, Watermarks};
+pub use consumer::{
+    Committed, ConsumeError, ConsumedRecord, Consumer, Event, Fetch, RangeProgress, ReadLimits, Watermarks,
+};
 pub use producer::{Delivery, Producer, ProducerHealth, Record, SendError};
 pub use properties::Properties;
 pub use transactional_producer::{TransactionError, TransactionalProducer};

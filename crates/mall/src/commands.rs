@@ -42,7 +42,6 @@ pub(crate) fn order(config: &Config) -> ExitCode {
         let config = order::Config {
             kafka: config.kafka.clone(),
             ordinal,
-            settings: config.order.clone(),
         };
         order::run(config, context).await
     })
@@ -176,7 +175,6 @@ pub(crate) fn embedded(config: Config) -> ExitCode {
             gateway_listen: config.embedded.gateway_listen,
             statistics_listen: config.embedded.statistics_listen,
             gateway: config.gateway,
-            order: config.order,
             repository: config.repository,
             statistics: config.statistics,
         })

@@ -1,6 +1,6 @@
 //! The journey of an order as text for people: a line for each step.
 
-use domain::{Accepted, Duplicate, Journey, Outcome, Partition, Shipped, Timestamp};
+use domain::{Accepted, Journey, Partition, Shipped, Timestamp};
 
 use crate::clock::{date, elapsed, time_of_day};
 use crate::columns::{align, paragraph, side_by_side};
@@ -32,7 +32,6 @@ pub(crate) fn render(journey: &Journey, now: Timestamp) -> String {
         text.push_str(&side_by_side(row, GAP, INDENT, 2 * INDENT));
     }
     text.push_str(&remark(journey.shipment.as_ref(), accepted.partition, INDENT));
-    text.push_str(&duplicates(&journey.duplicates));
     text
 }
 
@@ -114,38 +113,6 @@ fn remark(shipment: Option<&Shipped>, partition: Partition, indent: usize) -> St
         }) => paragraph(detail.as_str(), indent + INDENT),
         Some(_) => String::new(),
     }
-}
-
-fn duplicates(duplicates: &[Duplicate]) -> String {
-    if duplicates.is_empty() {
-        return String::new();
-    }
-    let mut text = paragraph(
-        "Further records with this id: attempts to write the order whose outcome was unknown.",
-        INDENT,
-    );
-    let mut rows: Vec<Vec<String>> = duplicates
-        .iter()
-        .map(|Duplicate { accepted, shipment }| {
-            let mut row = vec![order_record(accepted)];
-            if let Some(shipment) = shipment {
-                row.push(shipment.outcome.name().to_owned());
-                row.push(shipment.service.clone());
-                row.push(shipment_record(shipment, accepted.partition));
-            }
-            row
-        })
-        .collect();
-    align(&mut rows);
-    for (row, Duplicate { accepted, shipment }) in rows.into_iter().zip(duplicates) {
-        text.push_str(&side_by_side(row, GAP, INDENT, 2 * INDENT));
-        // That a record was recognised as a duplicate is what its outcome says.
-        let is_duplicate = |shipment: &Shipped| shipment.outcome == Outcome::Duplicate;
-        if !shipment.as_ref().is_some_and(is_duplicate) {
-            text.push_str(&remark(shipment.as_ref(), accepted.partition, 2 * INDENT));
-        }
-    }
-    text
 }
 
 fn order_record(accepted: &Accepted) -> String {

@@ -1,51 +1,55 @@
-//! What becomes of the submissions of a batch: which orders are written, and who is told what.
+//! Makes batches of orders from submissions, and answers each submission.
 
-#[cfg(test)]
-mod tests;
-
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use domain::{
-    BatchedSubmission, Drawn, IdempotencyKey, Order, OrderId, OrderIdGenerator, Partition, Receipt, Region, Submission,
-    Timestamp,
+    BatchedSubmission, IdempotencyKey, Mark, Order, OrderId, OrderIdGenerator, Partition, Receipt, RecordHeaders,
+    Region, RequestText,
 };
 use kafka::{Delivery, SendError};
 use tokio::sync::oneshot;
 
-use crate::keys::{Full, Keys, Known, State};
+use crate::Now;
+use crate::keys::{Found, Keys};
 use crate::metrics::Metrics;
+use crate::recovery::Tail;
 
-/// An order that has waited for its batch this long is refused: the broker does not acknowledge the batch before, and
-/// the client must have its own answer within 6 s.
+/// A submission that has waited for its batch this long is refused: the broker does not acknowledge the batch before, and
+/// the client must have its answer within 6 s.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// A submission that waits for its batch.
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) submission: BatchedSubmission,
-    pub(crate) queued: Instant,
-    pub(crate) reply: Reply,
+pub struct Job {
+    /// The submission.
+    pub submission: BatchedSubmission,
+    /// When it came.
+    pub queued: Instant,
+    /// Takes the answer.
+    pub reply: Reply,
 }
 
-/// Where the answer to a submission goes.
-pub(crate) type Reply = oneshot::Sender<Result<Written, Failure>>;
+/// Takes the answer to a submission.
+pub type Reply = oneshot::Sender<Result<Written, Failure>>;
 
 /// An order is in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Written {
-    pub(crate) receipt: Receipt,
-    /// It was written for another submission with the same key.
-    pub(crate) replayed: bool,
+pub struct Written {
+    /// The receipt.
+    pub receipt: Receipt,
+    /// The order was written for another submission with the same key.
+    pub replayed: bool,
 }
 
 /// Why there is no receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The order is not in the log, for this reason.
     NotWritten(String),
-    /// Its key came with another request: nothing was written.
+    /// The key came with another request: nothing was written.
     KeyReused,
-    /// It may or may not be in the log.
+    /// The order may or may not be in the log.
     Unknown {
         /// Its id.
         order_id: OrderId,
@@ -54,22 +58,39 @@ pub(crate) enum Failure {
     },
 }
 
-/// An order in the form of its record, with the clients that wait for it: more than one when they sent the same key.
+/// An order in the form of its record, with the clients that wait for it: more than one if they sent the same key.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) order: Order,
-    pub(crate) record_key: String,
-    pub(crate) value: Vec<u8>,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    idempotency_key: Option<IdempotencyKey>,
-    /// An earlier attempt may be in the log.
-    again: bool,
+pub struct Outgoing {
+    /// The order.
+    pub order: Order,
+    /// The key of its record.
+    pub record_key: String,
+    /// The value of its record.
+    pub value: Vec<u8>,
+    /// The headers of its record.
+    pub headers: RecordHeaders,
     replies: Vec<Reply>,
 }
 
-/// Makes batches of submissions, and settles them.
+impl Outgoing {
+    fn idempotency(&self) -> Option<(&IdempotencyKey, &RequestText)> {
+        idempotency(&self.headers)
+    }
+}
+
+fn idempotency(headers: &RecordHeaders) -> Option<(&IdempotencyKey, &RequestText)> {
+    headers
+        .idempotency_key
+        .as_ref()
+        .zip(headers.idempotency_request.as_ref())
+}
+
+/// Makes batches of orders, and answers their submissions.
+///
+/// Every attempt is an order with an id of its own. Only a submission whose key is known gets the receipt of an earlier
+/// order, because its order is in the log.
 #[derive(Debug)]
-pub(crate) struct Batches {
+pub struct Batches {
     service: String,
     partition: Partition,
     ids: OrderIdGenerator,
@@ -78,99 +99,76 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// `last` is the largest id of this replica in the log, `keys` those that the log holds.
-    pub(crate) fn new(
-        service: &str,
-        partition: Partition,
-        last: Option<OrderId>,
-        keys: Keys,
-        metrics: Metrics,
-    ) -> Self {
+    /// Continues after the end of the partition.
+    pub fn new(service: &str, partition: Partition, tail: Tail, metrics: Metrics) -> Self {
         Self {
             service: service.to_owned(),
             partition,
-            ids: OrderIdGenerator::new(partition.into(), last),
-            keys,
+            ids: OrderIdGenerator::new(partition.into(), tail.last_order_id),
+            keys: tail.keys,
             metrics,
         }
     }
 
-    /// The orders to write. A submission that needs no writing is answered at once.
-    pub(crate) fn gather(&mut self, jobs: impl IntoIterator<Item = Job>) -> Vec<Outgoing> {
-        self.keys.expire(Timestamp::now());
-        let mut batch = Vec::new();
+    /// Returns the orders to write. A submission that needs no writing is answered at once.
+    pub fn gather(&mut self, jobs: impl IntoIterator<Item = Job>, now: Now) -> Vec<Outgoing> {
+        self.keys.expire(now.monotonic);
+        let (mut batch, mut keyed) = (Vec::new(), HashMap::new());
         for job in jobs {
-            self.admit(&mut batch, job);
+            self.admit(&mut batch, &mut keyed, job, now);
         }
         self.metrics.idempotency_keys.set(self.keys.len() as i64);
         batch
     }
 
-    fn admit(&mut self, batch: &mut Vec<Outgoing>, job: Job) {
+    /// `keyed` has the place in the batch of each order with a key.
+    fn admit(&mut self, batch: &mut Vec<Outgoing>, keyed: &mut HashMap<IdempotencyKey, usize>, job: Job, now: Now) {
         let Job {
-            submission: BatchedSubmission { headers, submission },
+            submission: BatchedSubmission {
+                mut headers,
+                submission,
+            },
             queued,
             reply,
         } = job;
-        if queued.elapsed() > MAX_WAIT {
+        if now.monotonic.saturating_duration_since(queued) > MAX_WAIT {
             let reason = "kafka does not acknowledge the orders before this one: nothing was written";
             return self.refuse(reply, Failure::NotWritten(reason.to_owned()));
         }
-        let key = headers.idempotency_key.clone().zip(headers.idempotency_drawn);
-        let known = key
-            .as_ref()
-            .map_or(Known::New, |(key, drawn)| self.keys.look_up(key, *drawn, &submission));
-        let (order, again) = match (known, &key) {
-            (Known::Unknown(order), Some((key, _))) => {
-                self.keys.settle(key, State::Writing);
-                (order, true)
+        if let Some(key) = headers.idempotency_key.clone() {
+            let set = || RequestText::new(Some(submission.money), Some(submission.user_id));
+            let request = headers.idempotency_request.get_or_insert_with(set);
+            match self.keys.find(&key, request) {
+                Some(Found::Written(order, offset)) => return self.replay(reply, order, offset),
+                Some(Found::OtherRequest) => return self.refuse(reply, Failure::KeyReused),
+                None => {}
             }
-            (Known::New | Known::Unknown(_), _) => match self.new_order(submission, key.as_ref()) {
-                Ok(order) => (order, false),
-                Err(reason) => return self.refuse(reply, Failure::NotWritten(reason)),
-            },
-            (Known::Writing(order_id), _) => {
-                // One batch is on its way at a time: the order is in this one.
-                if let Some(outgoing) = batch.iter_mut().find(|outgoing| outgoing.order.order_id == order_id) {
-                    outgoing.replies.push(reply);
+            // The order of another submission with this key is written in this very batch.
+            if let Some(same) = keyed.get(&key).and_then(|index: &usize| batch.get_mut(*index)) {
+                if same.headers.idempotency_request.as_ref() != Some(request) {
+                    return self.refuse(reply, Failure::KeyReused);
                 }
+                same.replies.push(reply);
                 return;
             }
-            (Known::Written(order, offset), _) => return self.replay(reply, order, offset),
-            (Known::Reused, _) => return self.refuse(reply, Failure::KeyReused),
+            keyed.insert(key, batch.len());
+        }
+        let order_id = match self.ids.next(now.wall) {
+            Ok(order_id) => order_id,
+            Err(error) => {
+                tracing::warn!(service = self.service, %error, "an order is refused");
+                headers.idempotency_key.and_then(|key| keyed.remove(&key));
+                return self.refuse(reply, Failure::NotWritten(error.to_string()));
+            }
         };
+        let order = submission.into_order(order_id);
         batch.push(Outgoing {
-            record_key: order.order_id.to_string(),
+            record_key: order_id.to_string(),
             value: order.to_record(),
             order,
-            headers: headers.into_pairs(),
-            idempotency_key: key.map(|(key, _)| key),
-            again,
+            headers,
             replies: vec![reply],
         });
-    }
-
-    /// Makes an order of a submission.
-    ///
-    /// # Errors
-    /// Why nothing was written: the clock is wrong, or there are too many keys.
-    fn new_order(&mut self, submission: Submission, key: Option<&(IdempotencyKey, Drawn)>) -> Result<Order, String> {
-        let service = self.service.as_str();
-        let order_id = self.ids.next(Timestamp::now(), rand::random()).map_err(|error| {
-            tracing::warn!(service, %error, "an order is refused");
-            error.to_string()
-        })?;
-        let order = submission.into_order(order_id);
-        if let Some((key, drawn)) = key {
-            self.keys.insert(key.clone(), *drawn, order, State::Writing).map_err(|Full| {
-                let most = self.keys.capacity();
-                format!(
-                    "{most} keys came within ten minutes, as many as MALL_ORDER__IDEMPOTENCY_KEYS allows: nothing was \
-                     written"
-                )
-            })?;
-        }
-        Ok(order)
     }
 
     fn refuse(&self, reply: Reply, failure: Failure) {
@@ -191,17 +189,13 @@ impl Batches {
         }));
     }
 
-    /// Tells the log and the clients what became of the orders of a batch.
-    pub(crate) fn settle(&mut self, batch: Vec<Outgoing>, outcomes: Vec<Result<Delivery, SendError>>) {
+    /// Logs the outcomes of a batch and answers its submissions.
+    pub fn settle(&mut self, batch: Vec<Outgoing>, outcomes: Vec<Result<Delivery, SendError>>, now: Now) {
         for (outgoing, outcome) in batch.into_iter().zip(outcomes) {
-            let answer = self.answer(&outgoing, outcome);
-            if let Some(key) = &outgoing.idempotency_key {
-                let state = match &answer {
-                    Ok(receipt) => State::Written(receipt.offset),
-                    Err(Failure::Unknown { .. }) => State::Unknown,
-                    Err(Failure::NotWritten(_) | Failure::KeyReused) => State::NotWritten,
-                };
-                self.keys.settle(key, state);
+            let answer = self.answer(outgoing.order, outcome);
+            if let (Some(idempotency), Ok(receipt)) = (outgoing.idempotency(), &answer) {
+                let expiry = now.monotonic + Mark::SPAN;
+                self.keys.insert(idempotency, outgoing.order, receipt.offset, expiry);
             }
             for (index, reply) in outgoing.replies.into_iter().enumerate() {
                 let replayed = index > 0;
@@ -212,22 +206,21 @@ impl Batches {
         }
     }
 
-    fn answer(&self, outgoing: &Outgoing, outcome: Result<Delivery, SendError>) -> Result<Receipt, Failure> {
+    fn answer(&self, order: Order, outcome: Result<Delivery, SendError>) -> Result<Receipt, Failure> {
         let (partition, region) = (self.partition, Region::from(self.partition));
-        let (order_id, service) = (outgoing.order.order_id, self.service.as_str());
+        let (order_id, service) = (order.order_id, self.service.as_str());
         match outcome {
             Ok(Delivery { offset }) => {
                 self.metrics.written.inc();
                 tracing::info!(service, %order_id, partition = partition.id(), offset, %region, "order written");
-                Ok(Receipt::new(outgoing.order, partition, offset))
+                Ok(Receipt::new(order, partition, offset))
             }
-            // With an earlier attempt whose outcome is unknown, this says nothing of the order.
-            Err(error @ SendError::NotWritten(_)) if !outgoing.again => {
+            Err(error @ SendError::NotWritten(_)) => {
                 self.metrics.not_written.inc();
                 tracing::warn!(service, %order_id, partition = partition.id(), %region, %error, "order not written");
                 Err(Failure::NotWritten(error.to_string()))
             }
-            Err(error) => {
+            Err(error @ SendError::Unknown(_)) => {
                 self.metrics.unknown.inc();
                 tracing::warn!(service, %order_id, partition = partition.id(), %region, %error, "order with unknown outcome");
                 Err(Failure::Unknown {
@@ -235,6 +228,153 @@ impl Batches {
                     reason: error.to_string(),
                 })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Submission, UserId};
+    use prometheus_client::registry::Registry;
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+    use super::*;
+
+    type Answer = oneshot::Receiver<Result<Written, Failure>>;
+
+    fn batches() -> Batches {
+        let partition: Partition = serde_json::from_str("1").expect("a partition");
+        let metrics = Metrics::register(&mut Registry::default(), partition);
+        Batches::new("order-1", partition, Tail::new(partition.into(), Now::new()), metrics)
+    }
+
+    /// A submission whose client has set the money.
+    fn job(key: Option<&str>, money: i64) -> (Job, Answer) {
+        let money = money.try_into().expect("money");
+        let submission = Submission {
+            money,
+            partition: serde_json::from_str("1").expect("a partition"),
+            time: 5,
+            user_id: UserId::from_number(rand::random()),
+        };
+        let headers = RecordHeaders {
+            idempotency_key: key.map(|key| key.to_owned().try_into().expect("a key")),
+            idempotency_request: key.map(|_| RequestText::new(Some(money), None)),
+            traceparent: None,
+        };
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
+            submission: BatchedSubmission { headers, submission },
+            queued: Instant::now(),
+            reply,
+        };
+        (job, answer)
+    }
+
+    /// Gathers one submission. Returns the batch that is made of it, and its answer.
+    fn gather(batches: &mut Batches, key: &str, money: i64) -> (Vec<Outgoing>, Answer) {
+        let (job, answer) = job(Some(key), money);
+        (batches.gather([job], Now::new()), answer)
+    }
+
+    fn write(batches: &mut Batches, batch: Vec<Outgoing>, outcome: Result<Delivery, SendError>) {
+        let outcomes = vec![outcome; batch.len()];
+        batches.settle(batch, outcomes, Now::new());
+    }
+
+    fn answered(mut answer: Answer) -> Result<Written, Failure> {
+        answer.try_recv().expect("an answer")
+    }
+
+    fn error() -> KafkaError {
+        KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)
+    }
+
+    #[test]
+    fn a_known_key_is_answered_with_its_receipt_and_nothing_is_written() {
+        let mut batches = batches();
+        let (batch, answer) = gather(&mut batches, "k", 7);
+        write(&mut batches, batch, Ok(Delivery { offset: 3 }));
+        let first = answered(answer).expect("written");
+        assert!(!first.replayed);
+        let (batch, answer) = gather(&mut batches, "k", 7);
+        assert!(batch.is_empty());
+        let again = answered(answer).expect("written before");
+        assert_eq!((again.receipt, again.replayed), (first.receipt, true));
+    }
+
+    #[test]
+    fn submissions_with_one_key_in_one_batch_are_one_record_and_all_get_its_receipt() {
+        let mut batches = batches();
+        let (jobs, answers): (Vec<_>, Vec<_>) = (0..100).map(|_| job(Some("k"), 7)).unzip();
+        let (other, other_answer) = job(Some("k"), 8);
+        let batch = batches.gather(jobs.into_iter().chain([other]), Now::new());
+        assert_eq!(batch.len(), 1);
+        assert_eq!(answered(other_answer), Err(Failure::KeyReused));
+        write(&mut batches, batch, Ok(Delivery { offset: 3 }));
+        let answers = answers.into_iter().map(|answer| answered(answer).expect("written"));
+        let answers: Vec<Written> = answers.collect();
+        assert!(answers.iter().all(|written| written.receipt == answers[0].receipt));
+        assert_eq!(answers.iter().filter(|written| written.replayed).count(), 99);
+    }
+
+    #[test]
+    fn after_an_unknown_outcome_the_retry_is_an_order_with_an_id_of_its_own() {
+        let mut batches = batches();
+        let (batch, answer) = gather(&mut batches, "k", 7);
+        let first = batch[0].order.order_id;
+        write(&mut batches, batch, Err(SendError::Unknown(error())));
+        assert!(matches!(answered(answer), Err(Failure::Unknown { order_id, .. }) if order_id == first));
+        let (batch, answer) = gather(&mut batches, "k", 7);
+        assert!(batch[0].order.order_id > first);
+        let pairs: Vec<_> = batch[0].headers.pairs().collect();
+        assert_eq!(pairs, [("idempotency-key", "k"), ("idempotency-request", "money=7")]);
+        write(&mut batches, batch, Err(SendError::NotWritten(error())));
+        assert!(matches!(answered(answer), Err(Failure::NotWritten(_))));
+    }
+
+    #[test]
+    fn a_key_that_comes_with_another_request_is_refused() {
+        let mut batches = batches();
+        let (batch, _answer) = gather(&mut batches, "k", 7);
+        write(&mut batches, batch, Ok(Delivery { offset: 3 }));
+        let (batch, answer) = gather(&mut batches, "k", 8);
+        assert!(batch.is_empty());
+        assert_eq!(answered(answer), Err(Failure::KeyReused));
+    }
+
+    #[test]
+    fn a_key_without_a_request_stands_for_all_fields_of_the_submission() {
+        let mut batches = batches();
+        let (mut job, _answer) = job(Some("k"), 7);
+        job.submission.headers.idempotency_request = None;
+        let user = job.submission.submission.user_id;
+        let batch = batches.gather([job], Now::new());
+        let request = batch[0].headers.idempotency_request.as_ref().expect("a request");
+        assert_eq!(request.as_str(), format!("money=7&user_id={user}"));
+    }
+
+    #[test]
+    fn a_submission_that_has_waited_too_long_is_refused() {
+        let mut batches = batches();
+        let (job, answer) = job(None, 7);
+        let mut now = Now::new();
+        now.monotonic += MAX_WAIT + Duration::from_millis(1);
+        assert!(batches.gather([job], now).is_empty());
+        assert!(matches!(answered(answer), Err(Failure::NotWritten(_))));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_refuses_orders_and_does_not_keep_their_keys() {
+        let mut batches = batches();
+        let (batch, _answer) = gather(&mut batches, "a", 7);
+        write(&mut batches, batch, Ok(Delivery { offset: 3 }));
+        let mut now = Now::new();
+        now.wall = now.wall - Duration::from_secs(60);
+        let (jobs, answers): (Vec<_>, Vec<_>) = (0..2).map(|_| job(Some("k"), 7)).unzip();
+        assert!(batches.gather(jobs, now).is_empty());
+        for answer in answers {
+            assert!(matches!(answered(answer), Err(Failure::NotWritten(_))));
         }
     }
 }

@@ -1,246 +1,161 @@
-//! The idempotency keys of the last ten minutes, and the orders that they stand for.
+//! The receipts of the last ten minutes, by idempotency key.
+//!
+//! They make a repeated request cheap, and its reply the same. No promise rests on them: repository-N ships a repeated
+//! order once whether or not order-N remembers its key.
 
-#[cfg(test)]
-mod tests;
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use domain::{IdempotencyKey, Mark, Order, RequestText};
 
-use domain::{Drawn, IdempotencyKey, Money, Order, OrderId, Submission, Timestamp, UserId};
-use hashbrown::HashTable;
+/// The most keys that are remembered: ten minutes at 500 orders/s with a key, in some 60 MB. The oldest make room.
+const CAPACITY: usize = 300_000;
 
-/// How long a key is remembered, from the time in the id of its order. repository-N remembers shipped ids for longer:
-/// so an order that is written again at the last moment is still recognised.
-pub(crate) const RETENTION: Duration = Duration::from_secs(10 * 60);
+/// A key that was found: the answer to the request that came with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It came with the same request, whose order is in the log at this offset.
+    Written(Order, i64),
+    /// It came with another request.
+    OtherRequest,
+}
 
-/// The keys of one partition. Each takes an entry of 64 bytes, an allocation of at most 80 for its characters, and 10 to 20
-/// bytes in the index: at most 164 bytes.
+/// The receipts of the last ten minutes.
 #[derive(Debug)]
-pub(crate) struct Keys {
-    /// In the order in which they came, which is that of their expiry.
-    entries: VecDeque<Entry>,
-    /// The number of the first entry; each has the number after that of the one before it.
-    first: u64,
-    /// The numbers of the entries, by key.
-    index: HashTable<u64>,
-    hasher: RandomState,
+pub struct Keys {
+    /// By the hash of their keys.
+    receipts: HashMap<Mark, Receipt>,
+    /// The keys in the order in which they expire, with the offsets of their orders.
+    queue: VecDeque<(Instant, Mark, i64)>,
     capacity: usize,
 }
 
-/// A key, the request that it came with, and the order that was made of it.
 #[derive(Debug)]
-struct Entry {
-    key: Box<str>,
-    order_id: OrderId,
-    time: u64,
-    /// The user id is in two fields, so that the other small ones fit beside the second.
-    user_number: u64,
-    user_digits: u8,
-    money: Money,
-    drawn: Drawn,
-    state: State,
+struct Receipt {
+    /// The hash of the key and the request.
+    request: Mark,
+    order: Order,
+    offset: i64,
 }
 
-/// What is known of the record of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// It is on its way.
-    Writing,
-    /// It is in the log, at this offset.
-    Written(i64),
-    /// It may or may not be in the log.
-    Unknown,
-    /// It is not in the log: the key is free again.
-    NotWritten,
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            receipts: HashMap::new(),
+            queue: VecDeque::new(),
+            capacity: CAPACITY,
+        }
+    }
 }
 
-/// What is known of a key.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// Nothing: the request is the first with it.
-    New,
-    /// Its order is on its way.
-    Writing(OrderId),
-    /// Its order is in the log, at this offset.
-    Written(Order, i64),
-    /// Its order may or may not be in the log.
-    Unknown(Order),
-    /// It came with another request.
-    Reused,
+fn hash(key: &IdempotencyKey) -> Mark {
+    Mark::of_content(key.as_str().as_bytes())
 }
-
-/// There is no room for another key.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Full;
 
 impl Keys {
-    /// Remembers at most `capacity` keys.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            // With room for all, so that none is moved when it grows. What is not used is not resident.
-            entries: VecDeque::with_capacity(capacity),
-            first: 0,
-            index: HashTable::with_capacity(capacity),
-            hasher: RandomState::new(),
-            capacity,
-        }
-    }
-
-    /// The most keys that are remembered.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// How many keys are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.index.len()
+        self.receipts.len()
     }
 
-    /// What is known of the key of a submission.
-    pub(crate) fn look_up(&self, key: &IdempotencyKey, drawn: Drawn, submission: &Submission) -> Known {
-        let Some(entry) = self.number(self.hash(key), key).map(|number| self.entry(number)) else {
-            return Known::New;
-        };
-        if !entry.is_of(drawn, submission) {
-            return Known::Reused;
-        }
-        match entry.state {
-            State::Writing => Known::Writing(entry.order_id),
-            State::Written(offset) => Known::Written(entry.order(), offset),
-            State::Unknown => Known::Unknown(entry.order()),
-            State::NotWritten => Known::New,
-        }
+    pub(crate) fn find(&self, key: &IdempotencyKey, request: &RequestText) -> Option<Found> {
+        let receipt = self.receipts.get(&hash(key))?;
+        Some(if receipt.request == Mark::of_request(key, request) {
+            Found::Written(receipt.order, receipt.offset)
+        } else {
+            Found::OtherRequest
+        })
     }
 
-    /// Remembers a key that is new, and its order.
-    ///
-    /// # Errors
-    /// When there is no room.
-    pub(crate) fn insert(&mut self, key: IdempotencyKey, drawn: Drawn, order: Order, state: State) -> Result<(), Full> {
-        self.insert_with_hash(self.hash(&key), key, drawn, order, state)
-    }
-
-    fn insert_with_hash(
+    /// Remembers the receipt of a key until `expiry`, by a clock that does not step.
+    pub(crate) fn insert(
         &mut self,
-        hash: u64,
-        key: IdempotencyKey,
-        drawn: Drawn,
+        (key, request): (&IdempotencyKey, &RequestText),
         order: Order,
-        state: State,
-    ) -> Result<(), Full> {
-        if self.entries.len() >= self.capacity {
-            return Err(Full);
+        offset: i64,
+        expiry: Instant,
+    ) {
+        if self.queue.len() >= self.capacity {
+            self.pop();
         }
-        let number = self.first + self.entries.len() as u64;
-        self.entries.push_back(Entry {
-            key: String::from(key).into(),
-            order_id: order.order_id,
-            time: order.time,
-            user_number: order.user_id.number(),
-            user_digits: order.user_id.digits(),
-            money: order.money,
-            drawn,
-            state,
-        });
-        let (entries, first, hasher) = (&self.entries, self.first, &self.hasher);
-        let rehash = |number: &u64| hasher.hash_one(&*entries[position(first, *number)].key);
-        self.index.insert_unique(hash, number, rehash);
-        Ok(())
+        let (key, request) = (hash(key), Mark::of_request(key, request));
+        self.receipts.insert(key, Receipt { request, order, offset });
+        self.queue.push_back((expiry, key, offset));
     }
 
-    /// Says what became of the order of a key.
-    pub(crate) fn settle(&mut self, key: &IdempotencyKey, state: State) {
-        self.settle_with_hash(self.hash(key), key, state);
+    /// Forgets the keys whose ten minutes are over.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while self.queue.front().is_some_and(|(expiry, ..)| *expiry <= now) {
+            self.pop();
+        }
     }
 
-    fn settle_with_hash(&mut self, hash: u64, key: &IdempotencyKey, state: State) {
-        let Some(number) = self.number(hash, key) else {
-            return;
+    fn pop(&mut self) {
+        if let Some((_, key, offset)) = self.queue.pop_front()
+            && self.receipts.get(&key).is_some_and(|receipt| receipt.offset == offset)
+        {
+            self.receipts.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn key(key: &str) -> IdempotencyKey {
+        key.to_owned().try_into().expect("a key")
+    }
+
+    fn request(text: &str) -> RequestText {
+        text.to_owned().try_into().expect("a request")
+    }
+
+    fn order(id: u64) -> Order {
+        let json = format!(r#"{{"money":1,"order_id":"{id}","time":1,"user_id":"7"}}"#);
+        Order::from_record(json.as_bytes()).expect("an order")
+    }
+
+    fn insert(keys: &mut Keys, name: &str, text: &str, offset: i64, expiry: Instant) {
+        keys.insert((&key(name), &request(text)), order(5), offset, expiry);
+    }
+
+    fn find(keys: &Keys, name: &str, text: &str) -> Option<Found> {
+        keys.find(&key(name), &request(text))
+    }
+
+    #[test]
+    fn a_key_is_known_with_its_request_until_it_expires() {
+        let (now, mut keys) = (Instant::now(), Keys::default());
+        insert(&mut keys, "k", "money=1", 3, now + Mark::SPAN);
+        keys.expire(now + Mark::SPAN - Duration::from_millis(1));
+        assert_eq!(find(&keys, "k", "money=1"), Some(Found::Written(order(5), 3)));
+        assert_eq!(find(&keys, "k", ""), Some(Found::OtherRequest));
+        assert_eq!(find(&keys, "K", "money=1"), None);
+        keys.expire(now + Mark::SPAN);
+        assert_eq!((find(&keys, "k", "money=1"), keys.len()), (None, 0));
+    }
+
+    #[test]
+    fn the_last_order_of_a_key_is_remembered_until_its_own_time_is_over() {
+        let (now, mut keys) = (Instant::now(), Keys::default());
+        insert(&mut keys, "k", "", 3, now);
+        insert(&mut keys, "k", "", 4, now + Duration::from_secs(1));
+        keys.expire(now);
+        assert_eq!(find(&keys, "k", ""), Some(Found::Written(order(5), 4)));
+    }
+
+    #[test]
+    fn the_oldest_key_makes_room() {
+        let mut keys = Keys {
+            capacity: 2,
+            ..Keys::default()
         };
-        self.entries[position(self.first, number)].state = state;
-        if state == State::NotWritten {
-            self.forget(hash, number);
+        for (name, offset) in [("a", 0), ("b", 1), ("c", 2)] {
+            insert(&mut keys, name, "", offset, Instant::now());
         }
+        assert_eq!((find(&keys, "a", ""), keys.len()), (None, 2));
     }
-
-    /// Remembers a key that was found in the log. The last record with a key is the one that was answered: the ones
-    /// before it had an unknown outcome, or their time was over. Returns whether another key had to be forgotten.
-    pub(crate) fn recover(&mut self, key: IdempotencyKey, drawn: Drawn, order: Order, offset: i64) -> bool {
-        // Made once for all that follows: at a start this is done for each record of ten minutes.
-        let hash = self.hash(&key);
-        self.settle_with_hash(hash, &key, State::NotWritten);
-        let full = self.entries.len() >= self.capacity;
-        if full {
-            self.forget_oldest();
-        }
-        // There is room now, unless there is none for any key.
-        let _ = self.insert_with_hash(hash, key, drawn, order, State::Written(offset));
-        full
-    }
-
-    /// Forgets the keys whose time is over.
-    pub(crate) fn expire(&mut self, now: Timestamp) {
-        let start = now - RETENTION;
-        let over = |entry: &Entry| entry.state == State::NotWritten || entry.order_id.time() < start;
-        while self.entries.front().is_some_and(over) {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if !self.entries.is_empty() {
-            let hash = self.hasher.hash_one(&*self.entry(self.first).key);
-            self.forget(hash, self.first);
-            self.entries.pop_front();
-            self.first += 1;
-        }
-    }
-
-    fn entry(&self, number: u64) -> &Entry {
-        &self.entries[position(self.first, number)]
-    }
-
-    fn hash(&self, key: &IdempotencyKey) -> u64 {
-        self.hasher.hash_one(key.as_str())
-    }
-
-    fn number(&self, hash: u64, key: &IdempotencyKey) -> Option<u64> {
-        let same = |number: &u64| *self.entry(*number).key == *key.as_str();
-        self.index.find(hash, same).copied()
-    }
-
-    /// Takes an entry out of the index.
-    fn forget(&mut self, hash: u64, number: u64) {
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == number) {
-            found.remove();
-        }
-    }
-}
-
-impl Entry {
-    /// Whether it is of the same request: what the client left open does not count.
-    fn is_of(&self, drawn: Drawn, submission: &Submission) -> bool {
-        self.drawn == drawn
-            && (drawn.money || self.money == submission.money)
-            && (drawn.user_id || self.user_id() == submission.user_id)
-    }
-
-    fn user_id(&self) -> UserId {
-        UserId::with_digits(self.user_number, self.user_digits).expect("it was one")
-    }
-
-    fn order(&self) -> Order {
-        Order {
-            money: self.money,
-            order_id: self.order_id,
-            time: self.time,
-            user_id: self.user_id(),
-        }
-    }
-}
-
-/// Where the entry with a number is.
-fn position(first: u64, number: u64) -> usize {
-    usize::try_from(number - first).expect("fewer than fit into memory")
 }

@@ -1,60 +1,66 @@
 //! order-N: writes partition N of topic `order`, waits for the broker, then answers.
 //!
-//! `routes` takes submissions over HTTP and puts them into a bounded queue. `batches` gives them their ids, and answers
-//! what came before with the same key, which `keys` remembers. `writer` writes, one batch at a time: what arrives while
-//! a batch is on its way is the next one, so that a lone order waits for nothing and many share one request. `broker`
-//! watches whether the partition can be written to at all.
+//! `routes` takes submissions over HTTP and puts them into a bounded queue. `batches` makes orders of them, each with an id
+//! of its own, and answers repeated ones from the receipts in `keys`. `writer` writes, one batch at a time: orders that
+//! come while a batch is under way are the next one, so that a single order waits for nothing and many share one request.
+//! `recovery` reads the end of the partition at start, and `partition_watch` watches whether it can be written to.
+//!
+//! Behind the border of crate `kafka`: a record is acknowledged once all in-sync replicas have it, `NotWritten` is a
+//! record that certainly is not in the log, and every other failure is `Unknown`.
 
 mod batches;
-mod broker;
 mod keys;
 mod metrics;
+mod partition_watch;
+mod recovery;
 mod routes;
 mod writer;
 
-use std::num::NonZeroU32;
+use std::time::Instant;
 
 use anyhow::Context as _;
-use domain::{Ordinal, Partition};
+use domain::{Ordinal, Partition, Timestamp};
 use kafka::Producer;
-use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 use tokio::sync::mpsc;
 
-use crate::broker::Broker;
-use crate::metrics::Metrics;
+pub use crate::batches::{Batches, Failure, Job, Outgoing, Reply, Written};
+pub use crate::keys::Keys;
+pub use crate::metrics::Metrics;
+use crate::partition_watch::PartitionWatch;
+pub use crate::recovery::Tail;
 use crate::routes::State;
 use crate::writer::Writer;
 
-/// What order-N is.
+/// Orders that may wait for their batch: a tenth of a second of the highest rate that was measured. More are refused with
+/// 503 before anything is written; a longer queue would only make answers slower.
+const QUEUE_CAPACITY: usize = 10_000;
+
+/// The configuration of order-N.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The broker.
     pub kafka: kafka::Config,
-    /// Its number, and that of its partition.
+    /// The number of this replica and of its partition.
     pub ordinal: Ordinal,
-    /// What can be set.
-    pub settings: Settings,
 }
 
-/// What can be set of order-N.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Orders that may wait for their batch. More are refused with 503 before anything is written.
-    pub queue_capacity: NonZeroU32,
-    /// The most idempotency keys that are remembered for their ten minutes, of at most 164 bytes each. An order with
-    /// another key is refused with 503 before anything is written.
-    pub idempotency_keys: NonZeroU32,
+/// The present, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The time of day, which can step. Ids are made from it.
+    pub wall: Timestamp,
+    /// The time that only goes on. Waits and expiries are measured by it.
+    pub monotonic: Instant,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        // A tenth of a second of the fastest that was measured: a longer queue only makes answers late.
+impl Now {
+    /// Reads both clocks.
+    #[expect(clippy::new_without_default, reason = "each call returns another value")]
+    pub fn new() -> Self {
         Self {
-            queue_capacity: const { NonZeroU32::new(10_000).unwrap() },
-            // Ten minutes at 1,000 orders a second with a key, for one region: 60 to 100 MB.
-            idempotency_keys: const { NonZeroU32::new(600_000).unwrap() },
+            wall: Timestamp::now(),
+            monotonic: Instant::now(),
         }
     }
 }
@@ -68,8 +74,14 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let partition = Partition::from(config.ordinal);
     let latch = context.readiness.latch("looking for the last order id in the log");
     let producer = Producer::new(&config.kafka, &context.name, "order").context("could not make a producer")?;
-    let broker = Broker::new(&config, &context.name, producer.health(), latch.clone());
-    let (queue, jobs) = mpsc::channel(config.settings.queue_capacity.get() as usize);
+    let watch = PartitionWatch {
+        kafka: config.kafka,
+        name: context.name.clone(),
+        ordinal: config.ordinal,
+        producer: producer.health(),
+        latch: latch.clone(),
+    };
+    let (queue, jobs) = mpsc::channel(QUEUE_CAPACITY);
     let writer = Writer {
         name: context.name.clone(),
         partition,
@@ -83,9 +95,9 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     tasks.spawn("writer", async move {
         // The last id and the keys are needed before the first order. If it is stopped before that, nothing has been
         // accepted yet.
-        if let Some(tail) = broker.tail(&shutdown).await {
+        if let Some(tail) = watch.tail(&shutdown).await {
             // The writer ends when the queue is closed: that is when the server has finished, after `shutdown`.
-            tokio::join!(broker.watch(shutdown), writer.run(tail));
+            tokio::join!(watch.run(shutdown), writer.run(tail));
         }
         Ok(())
     });

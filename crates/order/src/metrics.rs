@@ -1,4 +1,4 @@
-//! What `/metrics` shows of order-N.
+//! The metrics of order-N.
 
 use domain::Partition;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -15,9 +15,9 @@ struct Label {
     partition: i32,
 }
 
-/// What `/metrics` shows of order-N.
+/// The metrics of order-N.
 #[derive(Clone, Debug)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     pub(crate) written: Counter,
     pub(crate) not_written: Counter,
     pub(crate) unknown: Counter,
@@ -29,7 +29,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry, partition: Partition) -> Self {
+    /// Adds them to a registry.
+    pub fn register(registry: &mut Registry, partition: Partition) -> Self {
         let submissions = Family::<Label, Counter>::default();
         let partition = partition.id();
         let counter = |outcome| submissions.get_or_create(&Label { outcome, partition }).clone();
@@ -44,7 +45,7 @@ impl Metrics {
         registry.register("order_submissions", "Orders, by what became of them", submissions);
         registry.register(
             "order_idempotency_keys",
-            "Keys that are remembered, at most as many as MALL_ORDER__IDEMPOTENCY_KEYS allows",
+            "Idempotency keys that are remembered",
             metrics.idempotency_keys.clone(),
         );
         registry.register("order_batch_records", "Records in one batch", metrics.batch.clone());

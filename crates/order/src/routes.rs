@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::{BatchedSubmission, Detail, Partition, Receipt, RecordHeaders, SubmissionError, SubmissionReply};
+use domain::{BatchedSubmission, Detail, Partition, Receipt, RecordHeaders, SubmissionError, SubmissionReply, json};
 use poem::http::{HeaderValue, StatusCode};
 use poem::web::{Data, Json};
 use poem::{Body, EndpointExt, Request, Route, handler};
-use serde::de::DeserializeOwned;
 use service::{Latch, Problem, http};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -40,9 +39,10 @@ async fn submit_order(
     body: Body,
     Data(state): Data<&Arc<State>>,
 ) -> Result<Json<Receipt>, poem::Error> {
-    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    let header = |name| request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
     let headers = RecordHeaders::read(header).map_err(|error| bad_request(error.to_string()))?;
-    let submission = parse(&http::read_body(request, body, http::BODY_LIMIT).await?)?;
+    let body = http::read_body(request, body, http::BODY_LIMIT).await?;
+    let submission = json::from_object(&body).map_err(unexpected)?;
     let reply = state.enqueue(BatchedSubmission { headers, submission });
     Ok(Json(written(reply).await.map_err(problem)?.receipt))
 }
@@ -54,7 +54,8 @@ async fn submit_orders(
     body: Body,
     Data(state): Data<&Arc<State>>,
 ) -> Result<Json<Vec<SubmissionReply<Receipt>>>, poem::Error> {
-    let batch: Vec<BatchedSubmission> = parse(&http::read_body(request, body, BATCH_BODY_LIMIT).await?)?;
+    let body = http::read_body(request, body, BATCH_BODY_LIMIT).await?;
+    let batch: Vec<BatchedSubmission> = serde_json::from_slice(&body).map_err(unexpected)?;
     let (most, found) = (BatchedSubmission::MAX_TOGETHER, batch.len());
     if found > most {
         return Err(bad_request(format!("expected at most {most} submissions, found {found}")).into());
@@ -94,7 +95,7 @@ impl State {
     /// When it is for another partition, or cannot be written now.
     fn enqueue(&self, submission: BatchedSubmission) -> Result<Reply, SubmissionError> {
         let partition = submission.submission.partition;
-        if let Some(partition) = partition.filter(|partition| *partition != self.partition) {
+        if partition != self.partition {
             let reason = format!("this is {}, the order is for partition {partition}", self.name);
             return Err(not_written(StatusCode::MISDIRECTED_REQUEST, &reason));
         }
@@ -165,10 +166,47 @@ fn problem(error: SubmissionError) -> Problem {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| bad_request(format!("expected what the gateway posts: {error}")))
+fn unexpected(error: serde_json::Error) -> Problem {
+    bad_request(format!("expected what the gateway posts: {error}"))
 }
 
 fn bad_request(error: String) -> Problem {
     Problem::bad_request(format!("{error}: nothing was written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Submission, UserId};
+    use service::Context;
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    fn submission(partition: &str) -> BatchedSubmission {
+        BatchedSubmission {
+            headers: RecordHeaders::default(),
+            submission: Submission {
+                money: "7".parse().expect("money"),
+                partition: serde_json::from_str(partition).expect("a partition"),
+                time: 1,
+                user_id: UserId::from_number(7),
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_submission_is_refused_while_the_partition_is_not_writable_or_the_queue_is_full_or_it_is_of_another() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let context = Context::new("order-1", listener, CancellationToken::new());
+        let latch = context.readiness.latch("no broker");
+        let (queue, _jobs) = mpsc::channel(1);
+        let partition = serde_json::from_str("1").expect("a partition");
+        let state = State::new("order-1", partition, queue, latch.clone());
+        let status = |partition| state.enqueue(submission(partition)).map_err(|error| error.status).err();
+        assert_eq!(status("1"), Some(503));
+        latch.release();
+        assert_eq!(status("2"), Some(421));
+        assert_eq!((status("1"), status("1")), (None, Some(503)));
+    }
 }

@@ -2,27 +2,19 @@
 
 use std::time::Duration;
 
-use domain::{OrderId, Partition};
+use domain::Partition;
 use kafka::{Delivery, Producer, Record, SendError};
 use tokio::sync::mpsc;
 
+use crate::Now;
 use crate::batches::{Batches, Job, Outgoing};
-use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::recovery::Tail;
 
 /// The most orders in one batch: bounds how long an order that just missed one waits.
-const BATCH: usize = 1000;
-/// What is on its way when the service stops has this long to be acknowledged.
+const MAX_BATCH: usize = 1000;
+/// How long the last records may take when the service stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What the log held when the service started.
-#[derive(Debug)]
-pub(crate) struct Tail {
-    /// The largest id of this replica.
-    pub(crate) last_order_id: Option<OrderId>,
-    /// The keys that are remembered.
-    pub(crate) keys: Keys,
-}
 
 /// Writes the orders of one partition.
 pub(crate) struct Writer {
@@ -36,14 +28,13 @@ pub(crate) struct Writer {
 impl Writer {
     /// Writes until the queue is closed.
     pub(crate) async fn run(mut self, tail: Tail) {
-        let Tail { last_order_id, keys } = tail;
-        let mut batches = Batches::new(&self.name, self.partition, last_order_id, keys, self.metrics.clone());
-        let mut jobs = Vec::with_capacity(BATCH);
-        while self.jobs.recv_many(&mut jobs, BATCH).await > 0 {
-            let batch = batches.gather(jobs.drain(..));
+        let mut batches = Batches::new(&self.name, self.partition, tail, self.metrics.clone());
+        let mut jobs = Vec::with_capacity(MAX_BATCH);
+        while self.jobs.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+            let batch = batches.gather(jobs.drain(..), Now::new());
             if !batch.is_empty() {
                 let outcomes = self.write(&batch).await;
-                batches.settle(batch, outcomes);
+                batches.settle(batch, outcomes, Now::new());
             }
         }
         self.producer.close(CLOSE_TIMEOUT).await;
@@ -51,13 +42,7 @@ impl Writer {
 
     async fn write(&mut self, batch: &[Outgoing]) -> Vec<Result<Delivery, SendError>> {
         self.metrics.batch.observe(batch.len() as f64);
-        let headers: Vec<Vec<(&str, &str)>> = batch
-            .iter()
-            .map(|outgoing| {
-                let headers = outgoing.headers.iter();
-                headers.map(|(name, value)| (*name, value.as_str())).collect()
-            })
-            .collect();
+        let headers: Vec<Vec<(&str, &str)>> = batch.iter().map(|order| order.headers.pairs().collect()).collect();
         let records: Vec<Record<'_>> = batch
             .iter()
             .zip(&headers)

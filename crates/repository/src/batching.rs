@@ -78,6 +78,12 @@ impl Batching {
         self.drained = false;
     }
 
+    /// The records from this offset on come again.
+    pub(crate) fn read_again(&mut self, position: i64) {
+        self.position = position;
+        self.drained = false;
+    }
+
     /// The consumer has no record at the moment.
     pub(crate) fn idle(&mut self) {
         self.drained = true;

@@ -1,171 +1,208 @@
-//! What becomes of the records of topic `order`.
+//! Decides the outcome of each record of topic `order`.
 
-use std::collections::HashSet;
+use domain::{Detail, OrderId, Outcome, Partition, Region, Shipment, Timestamp};
 
-use domain::{Detail, Order, OrderId, Outcome, Partition, Region, Shipment, Timestamp};
+use crate::outcome::OrderRecord;
+use crate::window::{ShippedMarks, Verdict, Window};
 
-use crate::window::{DuplicateWindow, Seen};
-
-/// What becomes of one record of topic `order`.
+/// The outcome of one record of topic `order`, before it is written.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Decision {
-    /// `None` when the record holds none.
-    pub(crate) order: Option<Order>,
-    pub(crate) order_offset: i64,
-    /// The time of the outcome's record, in Unix milliseconds: the order's own, so that a time is found again by an id.
-    pub(crate) timestamp: i64,
-    pub(crate) outcome: Outcome,
-    /// Why it is not shipped.
-    pub(crate) detail: Option<Detail>,
+struct Decision {
+    record: OrderRecord,
+    outcome: Outcome,
+    duplicate_of: Option<OrderId>,
+    detail: Option<Detail>,
 }
 
-impl Decision {
-    pub(crate) fn order_id(&self) -> Option<OrderId> {
-        self.order.as_ref().map(|order| order.order_id)
-    }
-
-    /// The record of topic `shipment`. Only what is shipped was packed.
-    pub(crate) fn shipment(&self, packed_at: Timestamp, shipped_at: Timestamp) -> Shipment {
-        let shipped = self.outcome == Outcome::Shipped;
-        Shipment {
-            order_id: self.order_id(),
-            order_offset: self.order_offset,
-            outcome: self.outcome,
-            detail: self.detail.clone(),
-            packed_at: shipped.then_some(packed_at),
-            shipped_at: shipped.then_some(shipped_at),
-        }
-    }
-
-    /// Says in the log what became of the record: once it is committed.
-    pub(crate) fn log(&self, service: &str, partition: Partition) {
-        let (partition, region, offset) = (partition.id(), Region::from(partition), self.order_offset);
-        let order_id = self.order_id().map(tracing::field::display);
-        let detail = self.detail.as_ref().map(tracing::field::display);
-        match self.outcome {
-            Outcome::Shipped => tracing::info!(service, order_id, partition, offset, %region, "order shipped"),
-            Outcome::Duplicate => {
-                tracing::warn!(service, order_id, partition, offset, %region, detail, "order not shipped again");
-            }
-            Outcome::Rejected => {
-                tracing::warn!(service, order_id, partition, offset, %region, detail, "record rejected");
-            }
-        }
-    }
-}
-
-/// The id of the order that the value of a record of topic `order` holds, if it holds one.
-pub(crate) fn order_id(value: &[u8]) -> Option<OrderId> {
-    Order::from_record(value).ok().map(|order| order.order_id)
-}
-
-/// Decisions that go into one transaction. They are in nobody's window until it is committed.
+/// The records that go into one transaction. They enter the window once it is committed.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub(crate) decisions: Vec<Decision>,
-    shipped: HashSet<u64>,
+pub struct Batch {
+    decisions: Vec<Decision>,
+    shipped: ShippedMarks,
 }
 
 impl Batch {
-    /// Decides on a record of topic `order`. `timestamp` is the record's own, in Unix milliseconds.
-    pub(crate) fn decide(&mut self, order_offset: i64, timestamp: i64, value: &[u8], window: &DuplicateWindow) {
-        let (order, outcome, detail) = match Order::from_record(value) {
-            Err(error) => (None, Outcome::Rejected, Some(Detail::new(error))),
-            Ok(order) => {
-                let order_id = order.order_id;
-                let seen = if self.shipped.contains(&order_id.get()) {
-                    Seen::Before
-                } else {
-                    window.look_up(order_id)
-                };
-                let (outcome, detail) = match seen {
-                    Seen::New => {
-                        self.shipped.insert(order_id.get());
-                        (Outcome::Shipped, None)
+    /// Decides the outcome of the next record of topic `order`.
+    pub fn decide(&mut self, record: OrderRecord, window: &Window) {
+        let (outcome, duplicate_of, detail) = match &record.content {
+            Err(error) => (Outcome::Rejected, None, Some(Detail::new(error))),
+            Ok((order, mark)) => {
+                let id = order.order_id;
+                let repeats = self.shipped.find(*mark, id);
+                match repeats.map_or_else(|| window.judge(*mark, id), Verdict::Repeats) {
+                    Verdict::New => {
+                        self.shipped.insert(*mark, id);
+                        (Outcome::Shipped, None, None)
                     }
-                    Seen::Before => (Outcome::Duplicate, Some("an order with this id was shipped before")),
-                    // Shipping it could be the second time; the record says so, for an operator to decide.
-                    Seen::Unknown => (
-                        Outcome::Rejected,
-                        Some("the id is older than the duplicate window: it may have been shipped before"),
-                    ),
-                };
-                (Some(order), outcome, detail.map(Detail::new))
+                    Verdict::Repeats(shipped) => {
+                        let detail = format!("the same order as {shipped}, which was shipped");
+                        (Outcome::Duplicate, Some(shipped), Some(Detail::new(detail)))
+                    }
+                    Verdict::TooLate => {
+                        let detail = "the record came so late that the order may have been shipped before";
+                        (Outcome::Rejected, None, Some(Detail::new(detail)))
+                    }
+                }
             }
         };
-        let time = order.as_ref().map(|order| order.order_id.time());
         self.decisions.push(Decision {
-            order,
-            order_offset,
-            timestamp: time.map_or(timestamp, |time| time.unix_millis().cast_signed()),
+            record,
             outcome,
+            duplicate_of,
             detail,
         });
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many records have been decided.
+    pub fn len(&self) -> usize {
         self.decisions.len()
+    }
+
+    /// Returns `true` if no record has been decided.
+    pub fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
+    }
+
+    /// The records of topic `shipment`, each with its time in Unix milliseconds: that of the order, so that an id leads
+    /// to the outcome, but at most `shipped_at`. A broker refuses times in the future, and they spoil its index.
+    pub fn shipments(self, packed_at: Timestamp, shipped_at: Timestamp) -> Vec<(Shipment, i64)> {
+        let shipment = |decision: Decision| {
+            let shipped = decision.outcome == Outcome::Shipped;
+            let (order_id, order_time) = (decision.record.order_id(), decision.record.timestamp);
+            let time = order_id.map_or(order_time, |id| id.time().unix_millis().cast_signed());
+            let shipment = Shipment {
+                order_id,
+                order_offset: decision.record.offset,
+                outcome: decision.outcome,
+                mark: decision.record.mark(),
+                duplicate_of: decision.duplicate_of,
+                detail: decision.detail,
+                packed_at: shipped.then_some(packed_at),
+                shipped_at: shipped.then_some(shipped_at),
+            };
+            (shipment, time.min(shipped_at.unix_millis().cast_signed()))
+        };
+        self.decisions.into_iter().map(shipment).collect()
+    }
+}
+
+/// Logs an outcome that is committed.
+pub(crate) fn log(service: &str, partition: Partition, shipment: &Shipment) {
+    let (partition, region, offset) = (partition.id(), Region::from(partition), shipment.order_offset);
+    let order_id = shipment.order_id.map(tracing::field::display);
+    let detail = shipment.detail.as_ref().map(tracing::field::display);
+    match shipment.outcome {
+        Outcome::Shipped => tracing::info!(service, order_id, partition, offset, %region, "order shipped"),
+        Outcome::Duplicate => {
+            tracing::warn!(service, order_id, partition, offset, %region, detail, "order not shipped again");
+        }
+        Outcome::Rejected => {
+            tracing::warn!(service, order_id, partition, offset, %region, detail, "record rejected");
+        }
+        Outcome::Skipped => tracing::warn!(service, order_id, partition, offset, %region, detail, "records skipped"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use domain::{IDEMPOTENCY_KEY, IDEMPOTENCY_REQUEST};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::outcome::OutcomeRecord;
 
-    const SPAN: Duration = Duration::from_secs(1);
-
-    fn order(id: u64) -> Vec<u8> {
-        format!(r#"{{"money":1,"order_id":"{id}","time":1,"user_id":"1"}}"#).into_bytes()
+    fn order(id: u64, money: u32) -> Vec<u8> {
+        format!(r#"{{"money":{money},"order_id":"{id}","time":1,"user_id":"1"}}"#).into_bytes()
     }
 
-    fn outcomes(batch: &Batch) -> Vec<Outcome> {
-        batch.decisions.iter().map(|decision| decision.outcome).collect()
+    fn record(offset: i64, value: &[u8]) -> OrderRecord {
+        OrderRecord::new(offset, 5, [], value)
     }
+
+    fn keyed(offset: i64, id: u64, request: &str) -> OrderRecord {
+        let headers = [(IDEMPOTENCY_KEY, "k"), (IDEMPOTENCY_REQUEST, request)];
+        OrderRecord::new(offset, 5, headers, &order(id, 1))
+    }
+
+    fn shipments(batch: Batch) -> Vec<Shipment> {
+        let now = Timestamp::now();
+        batch
+            .shipments(now, now)
+            .into_iter()
+            .map(|(shipment, _)| shipment)
+            .collect()
+    }
+
+    fn outcomes(batch: Batch) -> Vec<Outcome> {
+        shipments(batch).iter().map(|shipment| shipment.outcome).collect()
+    }
+
+    use Outcome::{Duplicate, Rejected, Shipped};
 
     #[test]
-    fn an_order_is_shipped_once_and_what_is_no_order_is_rejected() {
-        let mut window = DuplicateWindow::new(SPAN);
-        window.insert("9".parse().expect("an id"), Timestamp::now());
+    fn a_record_is_shipped_once_and_a_record_without_an_order_is_rejected() {
         let mut batch = Batch::default();
-        let values = [order(7), order(7), b"{".to_vec(), order(8), order(9)];
+        let values = [order(7, 1), order(7, 1), b"[7]".to_vec(), order(8, 1)];
         for (offset, value) in (0..).zip(&values) {
-            batch.decide(offset, 0, value, &window);
+            batch.decide(record(offset, value), &Window::default());
         }
-        use Outcome::{Duplicate, Rejected, Shipped};
-        assert_eq!(outcomes(&batch), [Shipped, Duplicate, Rejected, Shipped, Duplicate]);
+        assert_eq!(outcomes(batch), [Shipped, Duplicate, Rejected, Shipped]);
     }
 
     #[test]
-    fn what_was_decided_in_a_batch_that_did_not_commit_is_decided_again() {
-        let window = DuplicateWindow::new(SPAN);
-        for _attempt in 0..2 {
-            let mut batch = Batch::default();
-            batch.decide(0, 0, &order(7), &window);
-            assert_eq!(outcomes(&batch), [Outcome::Shipped]);
-        }
+    fn two_orders_with_one_id_are_both_shipped() {
+        let mut batch = Batch::default();
+        batch.decide(record(0, &order(7, 1)), &Window::default());
+        batch.decide(record(1, &order(7, 2)), &Window::default());
+        assert_eq!(outcomes(batch), [Shipped, Shipped]);
     }
 
     #[test]
-    fn the_time_of_an_outcome_is_that_of_its_order_whatever_the_record_says() {
-        let (mut batch, window) = (Batch::default(), DuplicateWindow::new(SPAN));
-        batch.decide(0, -1, &order(1_468_136_426_238_382_080), &window);
-        batch.decide(1, 5, b"{", &window);
-        let timestamps: Vec<i64> = batch.decisions.iter().map(|decision| decision.timestamp).collect();
-        assert_eq!(timestamps, [1_638_865_975_328, 5]);
+    fn a_retry_is_a_duplicate_of_the_attempt_that_was_shipped_also_of_another_batch() {
+        let mut window = Window::default();
+        let mut batch = Batch::default();
+        batch.decide(keyed(0, 7, "money=1"), &window);
+        batch.decide(keyed(1, 8, "money=1"), &window);
+        batch.decide(keyed(2, 9, ""), &window);
+        let first = shipments(batch);
+        assert_eq!(first[1].duplicate_of, first[0].order_id);
+        let found: Vec<Outcome> = first.iter().map(|shipment| shipment.outcome).collect();
+        assert_eq!(found, [Shipped, Duplicate, Shipped]);
+        first
+            .iter()
+            .for_each(|shipment| window.add(&OutcomeRecord::from(shipment)));
+        let mut batch = Batch::default();
+        batch.decide(keyed(3, 10, "money=1"), &window);
+        let again = shipments(batch);
+        assert_eq!(
+            (again[0].outcome, again[0].duplicate_of),
+            (Duplicate, first[0].order_id)
+        );
+    }
+
+    #[test]
+    fn the_time_of_an_outcome_is_that_of_its_order_and_never_in_the_future() {
+        let now = Timestamp::from_unix_millis(1_638_865_980_000);
+        let mut batch = Batch::default();
+        for value in [
+            order(1_468_136_426_238_382_080, 1),
+            order(1_468_136_426_238_382_080 + (1 << 45), 1),
+            b"{".to_vec(),
+        ] {
+            batch.decide(record(0, &value), &Window::default());
+        }
+        let times: Vec<i64> = batch.shipments(now, now).into_iter().map(|(_, time)| time).collect();
+        assert_eq!(times, [1_638_865_975_328, 1_638_865_980_000, 5]);
     }
 
     proptest! {
         #[test]
         fn every_record_has_an_outcome(value in prop::collection::vec(any::<u8>(), 0..200), offset: i64) {
             let mut batch = Batch::default();
-            batch.decide(offset, 0, &value, &DuplicateWindow::new(SPAN));
-            let decision = &batch.decisions[0];
-            prop_assert_eq!(decision.order_offset, offset);
-            prop_assert_eq!(decision.detail.is_none(), decision.outcome == Outcome::Shipped);
+            batch.decide(record(offset, &value), &Window::default());
+            let shipment = &shipments(batch)[0];
+            prop_assert_eq!(shipment.order_offset, offset);
+            prop_assert_eq!(shipment.detail.is_none(), shipment.outcome == Shipped);
         }
     }
 }

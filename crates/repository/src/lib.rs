@@ -1,28 +1,29 @@
 //! repository-N: ships each order of partition N exactly once, whatever dies.
 //!
-//! Topic `shipment` is the repository's position, its record of what it did, and its list of what it could not do, in
-//! one log, written in transactions. `position` decides where to go on, `decision` what becomes of a record, `window`
-//! which ids were shipped before, `batching` when a batch is complete: all pure. `recovery` reads the logs back,
-//! `worker` is the loop around all. Beside that, `routes` answers where an order is: `known` are those that were shipped
-//! last (`recent`, which `backfill` reads back after a start), and where the logs mislead (`late`); the others `lookup`
-//! finds in the logs.
+//! Topic `shipment` is its position, its record of what it did, and its list of what it could not do, in one log that is
+//! written in transactions. `position` decides where to go on, `decision` the outcome of a record, `window` which orders
+//! were shipped before, `batching` when a batch is complete, `continuity` whether the log still is the same: all pure.
+//! `recovery` folds topic `shipment` into a [`Progress`]; it reads and writes through the trait [`Logs`], which
+//! `kafka_logs` implements for Kafka and the simulation in `crates/mall/tests` in memory. `worker` is the loop around all.
+//! Beside that, `routes` answers where an order is, and `lookup` finds it in the logs.
+//!
+//! Behind the border of crate `kafka`: a transaction is visible as a whole or not at all, only the process that has opened
+//! its transactional id last can commit, and a read of a range ends only when its position has reached the end.
 
-mod backfill;
 mod batching;
+mod continuity;
 mod decision;
 mod interruption;
-mod known;
-mod late;
+mod kafka_logs;
 mod lookup;
 mod metrics;
+mod outcome;
 mod position;
-mod recent;
 mod recovery;
 mod routes;
 mod window;
 mod worker;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,41 +31,33 @@ use domain::{Ordinal, Partition};
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 
-use crate::backfill::Backfill;
-use crate::known::KnownOrders;
+pub use crate::decision::Batch;
 use crate::metrics::Metrics;
-pub use crate::position::OnLostPosition;
+pub use crate::outcome::{OrderRecord, OutcomeRecord};
+pub use crate::position::{LostPosition, OnLostPosition};
+pub use crate::recovery::{Logs, Progress, StartError, start};
 use crate::routes::Lookups;
+pub use crate::window::Window;
 use crate::worker::Worker;
 
-/// What repository-N is.
+/// The configuration of repository-N.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The broker.
     pub kafka: kafka::Config,
-    /// Its number, and that of its partition.
+    /// The number of this replica and of its partition.
     pub ordinal: Ordinal,
-    /// What can be set.
+    /// The settings.
     pub settings: Settings,
 }
 
-/// What can be set of repository-N.
+/// The settings of repository-N.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// How long packing takes. The orders of one batch are packed together.
+    /// The simulated packing time of one order. The orders of one batch are packed together.
     #[serde(with = "humantime_serde")]
     pub handling_time: Duration,
-    /// The most orders in one transaction.
-    pub batch_orders: NonZeroU32,
-    /// The least time between two transactions: what arrives meanwhile is the next batch. An order that comes after a
-    /// quiet time does not wait.
-    #[serde(with = "humantime_serde")]
-    pub batch_interval: Duration,
-    /// How long shipped ids are remembered to recognise an order that comes again, by the time within the ids. Longer
-    /// than a client may repeat an order. 8 bytes for each order, at most 2 million orders.
-    #[serde(with = "humantime_serde")]
-    pub duplicate_window: Duration,
     /// What to do when the position is lost.
     pub on_lost_position: OnLostPosition,
 }
@@ -73,13 +66,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             handling_time: Duration::ZERO,
-            // Kafka's own test of transactions has 750 records in each.
-            batch_orders: const { NonZeroU32::new(1000).unwrap() },
-            // A transaction costs the same for one record and for a hundred, about 4 ms of a broker's and a client's
-            // time; with this an order of a hundred a second is still visible within 25 ms.
-            batch_interval: Duration::from_millis(20),
-            // A client may repeat an order for 10 minutes, and order-N may write it somewhat later.
-            duplicate_window: Duration::from_secs(15 * 60),
+            // Any other choice can ship an order twice, or never.
             on_lost_position: OnLostPosition::Refuse,
         }
     }
@@ -94,26 +81,13 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics, Partition::from(config.ordinal));
     let latch = context.readiness.latch("taking over the partition");
     let shutdown = context.shutdown.clone();
-    let (partition, known) = (Partition::from(config.ordinal), KnownOrders::default());
-    let backfill = Arc::new(Backfill::new(&config.kafka, &context.name, partition, known.clone()));
-    let lookups = Lookups::new(
-        &config.kafka,
-        &context.name,
-        partition,
-        known.clone(),
-        Arc::clone(&backfill),
-    );
-    let worker = Worker::new(config, context.name.clone(), latch, shutdown.clone(), metrics, known)?;
+    let lookups = Lookups::new(&config.kafka, &context.name, Partition::from(config.ordinal), &shutdown);
+    let worker = Worker::new(config, context.name.clone(), latch, shutdown, metrics)?;
     let mut tasks = Tasks::new(&context.shutdown);
     tasks.spawn_blocking("worker", move || worker.run());
     let routes = routes::routes(Arc::clone(&lookups));
-    let until = shutdown.clone();
     tasks.spawn("lookups", async move {
-        lookups.close_idle(&until).await;
-        Ok(())
-    });
-    tasks.spawn("backfill", async move {
-        backfill.run(&shutdown).await;
+        lookups.close_idle().await;
         Ok(())
     });
     tasks.spawn(

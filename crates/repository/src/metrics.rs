@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// The partition of the orders, and their outcome: `shipped`, `duplicate` or `rejected`.
+/// The partition of the orders, and their outcome: `shipped`, `duplicate`, `rejected` or `skipped`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,

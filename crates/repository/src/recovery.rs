@@ -1,243 +1,221 @@
-//! Reads back from the logs what this repository has done.
+//! Reads back what repository-N has done, from topic `shipment` alone.
 
 use std::ops::Range;
 
-use domain::{OrderId, Outcome, Shipment, Timestamp};
-use kafka::{ConsumeError, ConsumedRecord, Consumer, Watermarks};
-use serde::Deserialize;
-use tokio_util::sync::CancellationToken;
+use domain::{Detail, Mark, OrderId, Outcome, Shipment, Timestamp, Topic};
+use kafka::Watermarks;
 
-use crate::Settings;
-use crate::decision::{Batch, order_id};
-use crate::interruption::Interruption;
-use crate::known::KnownOrders;
-use crate::position::{Found, LastOutcome, Position, Proof};
-use crate::window::DuplicateWindow;
+use crate::decision::Batch;
+use crate::outcome::{OrderRecord, OutcomeRecord};
+use crate::position::{Found, LostPosition, OnLostPosition, Proof};
+use crate::window::{REACH, Window, median};
 
-/// How many offsets at the end of `shipment` are searched for the last outcome: more than a transaction has. If these
-/// are all of aborted transactions, eight times as many are searched, and so on.
-const TAIL_OFFSETS: i64 = 2048;
+/// Offsets at the end of `shipment` that are searched for the last outcomes: more than a transaction has. If all of them
+/// belong to aborted transactions, eight times as many are searched, and so on.
+pub(crate) const TAIL_OFFSETS: i64 = 2048;
 
-/// What has been done so far.
+/// One partition of the topics `order` and `shipment`, as repository-N reads and writes it.
+///
+/// Reads see committed records only. A write is one transaction, and fails if another process has taken over since.
+pub trait Logs {
+    /// Why a read or a write failed.
+    type Error;
+
+    /// The offsets that the partition holds.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    fn bounds(&self, topic: Topic) -> Result<Watermarks, Self::Error>;
+
+    /// The first offset of `shipment` whose record has this time or a later one.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    fn shipment_at(&self, time: Timestamp) -> Result<i64, Self::Error>;
+
+    /// Reads the records of `order` at these offsets.
+    ///
+    /// # Errors
+    /// When they cannot be read to the end.
+    fn read_orders(&self, offsets: Range<i64>, visit: &mut dyn FnMut(OrderRecord)) -> Result<(), Self::Error>;
+
+    /// Reads the outcomes at these offsets of `shipment`, each with its offset.
+    ///
+    /// # Errors
+    /// When they cannot be read to the end.
+    fn read_outcomes(&self, offsets: Range<i64>, visit: &mut dyn FnMut(i64, OutcomeRecord)) -> Result<(), Self::Error>;
+
+    /// Returns `true` if the offset that group `repository` has committed was committed by repository-N itself.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    fn was_shipped(&self) -> Result<bool, Self::Error>;
+
+    /// Writes outcomes, each with its time in Unix milliseconds.
+    ///
+    /// # Errors
+    /// When they are not written, or that is unknown.
+    fn write(&self, shipments: &[(Shipment, i64)]) -> Result<(), Self::Error>;
+}
+
+/// Why repository-N cannot start.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub enum StartError<E> {
+    /// The position is lost, and no operator has decided.
+    Lost(LostPosition),
+    /// A read or a write failed.
+    Log(E),
+}
+
+impl<E> From<E> for StartError<E> {
+    fn from(error: E) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// What has been done so far: a fold over topic `shipment`.
+#[derive(Debug)]
+pub struct Progress {
     /// The offset of topic `order` to go on from.
-    pub(crate) position: i64,
-    /// Where topic `order` ended when it was asked.
-    pub(crate) end: i64,
-    /// How many outcomes were read to find that out.
-    pub(crate) outcomes_read: u64,
-    /// The ids that were shipped.
-    pub(crate) window: DuplicateWindow,
-    last: Option<LastOutcome>,
-    /// Topic `shipment` is known up to this offset.
-    shipment_end: i64,
+    pub position: i64,
+    /// The end of topic `order`, when it was asked.
+    pub order_end: i64,
+    /// The outcomes that were read back.
+    pub outcomes_read: u64,
+    /// The orders that were shipped lately.
+    pub window: Window,
+    /// The last outcome.
+    pub last: Option<OutcomeRecord>,
 }
 
 impl Progress {
-    /// A transaction with these outcomes was committed; the last of them is before this offset of `shipment`.
-    pub(crate) fn committed(&mut self, batch: &Batch, shipments: &[Shipment], shipment_end: i64, known: &KnownOrders) {
-        let (now, first) = (Timestamp::now(), shipment_end - batch.len() as i64);
-        for ((decision, shipment), shipment_offset) in batch.decisions.iter().zip(shipments).zip(first..) {
-            if let Some(order) = &decision.order {
-                known.committed(order, shipment, shipment_offset);
-            }
-            if let (Some(id), Outcome::Shipped) = (decision.order_id(), decision.outcome) {
-                self.window.insert(id, now);
-            }
-            self.position = decision.order_offset + 1;
-            self.last = Some(LastOutcome {
-                order_offset: decision.order_offset,
-                order_id: decision.order_id(),
-            });
+    /// Adds outcomes that are committed.
+    pub fn committed(&mut self, shipments: &[(Shipment, i64)]) {
+        for (shipment, _) in shipments {
+            let outcome = OutcomeRecord::from(shipment);
+            self.window.add(&outcome);
+            self.position = outcome.order_offset + 1;
+            self.last = Some(outcome);
         }
-        self.shipment_end = shipment_end;
+    }
+
+    /// Returns `true` if the record before the position still is the one that the last outcome speaks of.
+    pub fn is_confirmed_by(&self, record: &OrderRecord) -> bool {
+        self.last.is_none_or(|last| last.is_of(record))
+    }
+
+    /// Decides the outcome of the next record of topic `order`.
+    pub fn decide(&self, batch: &mut Batch, record: OrderRecord) {
+        batch.decide(record, &self.window);
     }
 }
 
-/// As much of a record of topic `shipment` as is needed: most of the time of a start goes into reading these.
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Done {
-    order_id: Option<OrderId>,
-    order_offset: i64,
-    outcome: Outcome,
+/// Finds out where to go on. A lost position is decided by the setting, and the decision is written as one outcome
+/// `skipped`, so that the next start finds its position where it always is.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start<L: Logs>(logs: &L, on_lost: OnLostPosition) -> Result<Progress, StartError<L::Error>> {
+    let lost = match recover(logs)? {
+        Ok(progress) => return Ok(progress),
+        Err(lost) => lost,
+    };
+    let Some(position) = lost.decided(on_lost) else {
+        return Err(StartError::Lost(lost));
+    };
+    let skipped = skipped(logs, position, &lost)?;
+    logs.write(&[(skipped, Timestamp::now().unix_millis().cast_signed())])?;
+    recover(logs)?.map_err(StartError::Lost)
 }
 
-impl Done {
-    /// `None` for a record that no repository wrote.
-    fn from_record(record: &ConsumedRecord<'_>) -> Option<Self> {
-        serde_json::from_slice(record.value()).ok()
+/// The outcome that moves the position. It names the record before the position, by which the next start proves it.
+fn skipped<L: Logs>(logs: &L, position: i64, lost: &LostPosition) -> Result<Shipment, L::Error> {
+    let before = order_at(logs, position - 1, logs.bounds(Topic::Order)?)?;
+    Ok(Shipment {
+        order_id: before.as_ref().and_then(OrderRecord::order_id),
+        order_offset: position - 1,
+        outcome: Outcome::Skipped,
+        mark: before.as_ref().and_then(OrderRecord::mark),
+        duplicate_of: None,
+        detail: Some(Detail::new(format_args!(
+            "MALL_REPOSITORY__ON_LOST_POSITION has decided: {lost}"
+        ))),
+        packed_at: None,
+        shipped_at: None,
+    })
+}
+
+/// Reads the window and the position back.
+fn recover<L: Logs>(logs: &L) -> Result<Result<Progress, LostPosition>, L::Error> {
+    let shipment = logs.bounds(Topic::Shipment)?;
+    let (from, time) = start_of_window(logs, shipment)?;
+    let (mut window, mut last, mut outcomes_read) = (Window::default(), None, 0);
+    if from > shipment.low {
+        window.forget_until(time);
     }
-
-    fn shipped(&self) -> Option<OrderId> {
-        self.order_id.filter(|_| self.outcome == Outcome::Shipped)
+    let mut first = None;
+    logs.read_outcomes(from..shipment.high, &mut |_, outcome| {
+        outcomes_read += 1;
+        window.add(&outcome);
+        last = Some(outcome);
+        let is_order = outcome.outcome != Outcome::Skipped;
+        first = first.or(outcome.order_id.filter(|_| is_order));
+    })?;
+    // Retention has removed the orders before the first one: those are not shipped again, but a new one is no repetition.
+    if let Some(first) = first.filter(|_| from > 0 && from == shipment.low) {
+        window.forget_until(first.time() - Mark::SPAN);
     }
+    let order = logs.bounds(Topic::Order)?;
+    let proof = match &last {
+        Some(last) => Some((
+            *last,
+            Proof::new(last, order, order_at(logs, last.order_offset, order)?.as_ref()),
+        )),
+        None => None,
+    };
+    let found = Found {
+        last: proof,
+        was_shipped: last.is_none() && logs.was_shipped()?,
+        shipment,
+        order,
+    };
+    Ok(found.position().map(|position| Progress {
+        position,
+        order_end: order.high,
+        outcomes_read,
+        window,
+        last,
+    }))
 }
 
-/// Reads back from the logs of one partition. Blocks.
-pub(crate) struct Recovery<'a> {
-    pub(crate) partition: i32,
-    pub(crate) settings: &'a Settings,
-    pub(crate) orders: &'a Consumer,
-    pub(crate) shipments: Consumer,
-    pub(crate) stop: &'a CancellationToken,
-    pub(crate) known: &'a KnownOrders,
-}
-
-impl Recovery<'_> {
-    /// Finds out what has been done, and where to go on. What is known from `before` is not read again; it is left
-    /// there when the broker does not answer.
-    ///
-    /// # Errors
-    /// When the position is lost, the broker is away, or the process is asked to stop.
-    pub(crate) fn read_back(&self, before: &mut Option<Progress>) -> Result<Progress, Interruption> {
-        self.shipments.wait_for_broker()?;
-        let shipment = self.shipments.watermarks(self.partition)?;
-        let known = before
-            .take()
-            .filter(|before| (shipment.low..=shipment.high).contains(&before.shipment_end));
-        let (mut window, mut last, from) = match known {
-            Some(Progress {
-                window,
-                last,
-                shipment_end,
-                ..
-            }) => (window, last, shipment_end),
-            None => self.start_of_window(shipment)?,
-        };
-        let (now, mut first, mut outcomes_read) = (Timestamp::now(), None, 0);
-        self.read(from..shipment.high, |done, offset| {
-            outcomes_read += 1;
-            last = Some(LastOutcome {
-                order_offset: done.order_offset,
-                order_id: done.order_id,
-            });
-            if let Some(id) = done.order_id {
-                self.known.read_back(id, done.order_offset, offset);
-            }
-            if let Some(id) = done.shipped() {
-                first.get_or_insert(id);
-                window.insert(id, now);
-            }
+/// The offset of `shipment` from which the window is read, and its time: fifteen minutes before that of the log.
+fn start_of_window<L: Logs>(logs: &L, shipment: Watermarks) -> Result<(i64, Timestamp), L::Error> {
+    let mut offsets = TAIL_OFFSETS;
+    loop {
+        let from = shipment.low.max(shipment.high.saturating_sub(offsets));
+        let mut times = Vec::new();
+        logs.read_outcomes(from..shipment.high, &mut |_, outcome| {
+            times.extend(outcome.order_id.map(|id: OrderId| id.time().unix_millis()));
         })?;
-        // Retention has removed the records before these.
-        if let (Some(first), true) = (first, from > 0 && from == shipment.low) {
-            window.forget_before(first);
+        let last = times.len().saturating_sub(Window::MEDIAN_OF);
+        if let Some(time) = median(times.drain(last..)) {
+            let start = Timestamp::from_unix_millis(time) - REACH;
+            // Not after the tail: a record there can have an older time.
+            return Ok((logs.shipment_at(start)?.clamp(shipment.low, from), start));
         }
-        self.orders.wait_for_broker()?;
-        let order = self.orders.watermarks(self.partition)?;
-        let found = Found {
-            last: last
-                .map(|last| Ok::<_, ConsumeError>((last, self.prove(last, order)?)))
-                .transpose()?,
-            committed: self.orders.committed(self.partition)?,
-            shipment,
-            order,
-        };
-        let position = self.position(&found)?;
-        if last.is_none() && shipment.low > 0 {
-            // Nothing is left of what was shipped, but ids grow with the log: what is older than the last order before
-            // the position may have been.
-            if let Some(id) = self.order_at(position - 1, order)?.flatten() {
-                window.forget_before(id);
-            }
+        if from == shipment.low {
+            return Ok((from, Timestamp::from_unix_millis(0)));
         }
-        Ok(Progress {
-            position,
-            end: order.high,
-            outcomes_read,
-            window,
-            last,
-            shipment_end: shipment.high,
-        })
+        offsets = offsets.saturating_mul(8);
     }
+}
 
-    /// An empty window, and the offset of `shipment` from which it is to be filled.
-    fn start_of_window(
-        &self,
-        shipment: Watermarks,
-    ) -> Result<(DuplicateWindow, Option<LastOutcome>, i64), Interruption> {
-        let span = self.settings.duplicate_window;
-        let mut window = DuplicateWindow::new(span);
-        let Some(newest) = self.newest_shipped(shipment)? else {
-            return Ok((window, None, shipment.low));
-        };
-        let start = newest.time().min(Timestamp::now()) - span;
-        let time = start.unix_millis().cast_signed();
-        let from = self.shipments.offset_at(self.partition, time)?.max(shipment.low);
-        if from > shipment.low {
-            window.forget_before(OrderId::smallest_at(start));
-        }
-        Ok((window, None, from))
+/// The record of topic `order` at an offset, if there is one.
+fn order_at<L: Logs>(logs: &L, offset: i64, order: Watermarks) -> Result<Option<OrderRecord>, L::Error> {
+    if !(order.low..order.high).contains(&offset) {
+        return Ok(None);
     }
-
-    /// An id that was shipped lately: the middle one of those at the end of the log, so that one which somebody made up
-    /// does not decide how far is read back.
-    fn newest_shipped(&self, shipment: Watermarks) -> Result<Option<OrderId>, ConsumeError> {
-        let mut offsets = TAIL_OFFSETS;
-        loop {
-            let from = shipment.low.max(shipment.high - offsets);
-            let mut ids = Vec::new();
-            self.read(from..shipment.high, |done, _| ids.extend(done.shipped()))?;
-            ids.sort_unstable();
-            if !ids.is_empty() || from == shipment.low {
-                return Ok(ids.get(ids.len().saturating_sub(1) / 2).copied());
-            }
-            offsets = offsets.saturating_mul(8);
-        }
-    }
-
-    fn read(&self, offsets: Range<i64>, mut visit: impl FnMut(Done, i64)) -> Result<(), ConsumeError> {
-        self.shipments.replay(self.partition, offsets, self.stop, |record| {
-            if let Some(done) = Done::from_record(record) {
-                visit(done, record.offset());
-            }
-        })
-    }
-
-    /// Compares the last outcome with the record of topic `order` that it speaks of.
-    fn prove(&self, last: LastOutcome, order: Watermarks) -> Result<Proof, ConsumeError> {
-        if last.order_offset < order.low {
-            return Ok(Proof::Expired);
-        }
-        Ok(match self.order_at(last.order_offset, order)? {
-            Some(found) if found == last.order_id => Proof::Same,
-            found => Proof::Different(found.flatten()),
-        })
-    }
-
-    /// The id in the record of topic `order` at an offset: `None` when there is no such record, `Some(None)` when it is
-    /// no order.
-    fn order_at(&self, offset: i64, order: Watermarks) -> Result<Option<Option<OrderId>>, ConsumeError> {
-        if !(order.low..order.high).contains(&offset) {
-            return Ok(None);
-        }
-        let mut found = None;
-        self.orders
-            .replay(self.partition, offset..offset + 1, self.stop, |record| {
-                if record.offset() == offset {
-                    found = Some(order_id(record.value()));
-                }
-            })?;
-        Ok(found)
-    }
-
-    /// Where to go on. What a setting decides is committed, so that the next start does not decide again.
-    fn position(&self, found: &Found) -> Result<i64, Interruption> {
-        let position = found
-            .position(self.settings.on_lost_position)
-            .map_err(|lost| Interruption::Failed(lost.into()))?;
-        match position {
-            Position::Proved(position) => Ok(position),
-            Position::Decided(position) => {
-                tracing::warn!(
-                    partition = self.partition,
-                    position,
-                    "the position was lost, MALL_REPOSITORY__ON_LOST_POSITION has decided"
-                );
-                self.orders.commit_decision(self.partition, position)?;
-                Ok(position)
-            }
-        }
-    }
+    let mut found = None;
+    logs.read_orders(offset..offset + 1, &mut |record| found = Some(record))?;
+    Ok(found)
 }

@@ -1,187 +1,297 @@
-//! Which orders were shipped before.
+//! The orders that were shipped lately, by their marks: a fold over topic `shipment`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use domain::{OrderId, Timestamp};
+use domain::{Mark, OrderId, Outcome, Timestamp};
 
-/// The most ids that are remembered, 8 bytes each: twenty minutes at 1,700 orders a second for one region.
-const MAX_IDS: usize = 2_000_000;
+use crate::outcome::OutcomeRecord;
 
-/// The ids that were shipped, sorted, as far back as a span of time. Ids hold their time and grow with the log, so a new
-/// one is nearly always the largest of all, and what falls out is the oldest.
-#[derive(Debug)]
-pub(crate) struct DuplicateWindow {
-    ids: VecDeque<u64>,
-    span: Duration,
-    max_ids: usize,
-    /// Ids up to this one may have fallen out: whether they were shipped is not known.
-    forgotten: Option<u64>,
-    /// How many ids fell out before their time, since [`Self::take_early`].
-    early: u64,
+/// Orders leave the window when they are this far behind the time of the log: five minutes more than the ids of the same
+/// order can be apart, so that a record can come five minutes late and still be judged.
+pub(crate) const REACH: Duration = Duration::from_secs(15 * 60);
+/// Shipped orders that are remembered at most: fifteen minutes at 1,000 orders/s for one region, in some 55 MiB.
+const CAPACITY: usize = 900_000;
+
+/// Shipped orders by mark. A mark has at most one shipped order in each slot of ten minutes: two in one slot would be the
+/// same order.
+#[derive(Debug, Default)]
+pub(crate) struct ShippedMarks(HashMap<(Mark, u64), OrderId>);
+
+/// The number of the ten minutes in which an id was made.
+fn slot(id: OrderId) -> u64 {
+    id.time().unix_millis() / Mark::SPAN.as_millis() as u64
 }
 
-/// What the window knows of an id.
+impl ShippedMarks {
+    /// The shipped order that a record with this mark and this id repeats.
+    pub(crate) fn find(&self, mark: Mark, id: OrderId) -> Option<OrderId> {
+        let slot = slot(id);
+        let mut near = [slot, slot.saturating_sub(1), slot + 1].into_iter();
+        near.find_map(|slot| {
+            let shipped = self.0.get(&(mark, slot)).copied();
+            shipped.filter(|shipped| Mark::is_same_order(*shipped, id))
+        })
+    }
+
+    pub(crate) fn insert(&mut self, mark: Mark, id: OrderId) {
+        self.0.insert((mark, slot(id)), id);
+    }
+}
+
+/// What the window says of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
-    /// It was not shipped.
+pub(crate) enum Verdict {
+    /// No order with this mark was shipped: it is new.
     New,
-    /// It was.
-    Before,
-    /// It is older than the window reaches.
-    Unknown,
+    /// This order was shipped, and is the same.
+    Repeats(OrderId),
+    /// The record came so late that a shipped order can have left the window.
+    TooLate,
 }
 
-impl DuplicateWindow {
-    /// Remembers ids whose time is at most `span` before that of the last one.
-    pub(crate) fn new(span: Duration) -> Self {
+/// The orders that were shipped in the last fifteen minutes of the log.
+#[derive(Debug)]
+pub struct Window {
+    shipped: ShippedMarks,
+    /// The keys of `shipped`, in the order of the log.
+    queue: VecDeque<(Mark, u64)>,
+    /// The times of the last ids in the log, in Unix milliseconds.
+    times: VecDeque<u64>,
+    /// Orders up to this time may have left the window.
+    forgotten: Timestamp,
+    capacity: usize,
+    dropped: u64,
+}
+
+impl Default for Window {
+    fn default() -> Self {
         Self {
-            ids: VecDeque::new(),
-            span,
-            max_ids: MAX_IDS,
-            forgotten: None,
-            early: 0,
+            shipped: ShippedMarks::default(),
+            queue: VecDeque::new(),
+            times: VecDeque::new(),
+            forgotten: Timestamp::from_unix_millis(0),
+            capacity: CAPACITY,
+            dropped: 0,
+        }
+    }
+}
+
+impl Window {
+    /// The time of the log is the median of so many of its last ids, so that one id with a wrong time does not move it.
+    pub(crate) const MEDIAN_OF: usize = 21;
+
+    /// Adds the next outcome of the log.
+    pub(crate) fn add(&mut self, outcome: &OutcomeRecord) {
+        let Some(id) = outcome.order_id.filter(|_| outcome.outcome != Outcome::Skipped) else {
+            return;
+        };
+        if self.times.len() == Self::MEDIAN_OF {
+            self.times.pop_front();
+        }
+        self.times.push_back(id.time().unix_millis());
+        if let (Outcome::Shipped, Some(mark)) = (outcome.outcome, outcome.mark) {
+            self.shipped.insert(mark, id);
+            self.queue.push_back((mark, slot(id)));
+        }
+        self.expire();
+    }
+
+    fn expire(&mut self) {
+        let oldest = slot(OrderId::smallest_at(self.log_time() - REACH));
+        while self.queue.front().is_some_and(|(_, slot)| *slot < oldest) {
+            if let Some(id) = self.pop() {
+                self.forget_until(id.time());
+            }
+        }
+        // A full window rejects nothing: it only recognises less.
+        if self.queue.len() > self.capacity {
+            self.pop();
+            self.dropped += 1;
         }
     }
 
-    /// What is known of an id.
-    pub(crate) fn look_up(&self, id: OrderId) -> Seen {
-        let id = id.get();
-        if self.ids.back().is_some_and(|largest| *largest < id) {
-            Seen::New
-        } else if self.ids.binary_search(&id).is_ok() {
-            Seen::Before
-        } else if self.forgotten.is_some_and(|forgotten| id <= forgotten) {
-            Seen::Unknown
-        } else {
-            Seen::New
-        }
+    fn pop(&mut self) -> Option<OrderId> {
+        let key = self.queue.pop_front()?;
+        self.shipped.0.remove(&key)
     }
 
-    /// Remembers that an order was shipped. `now` bounds what an id from the future can make the window forget.
-    pub(crate) fn insert(&mut self, id: OrderId, now: Timestamp) {
-        if let Err(index) = self.ids.binary_search(&id.get()) {
-            self.ids.insert(index, id.get());
-        }
-        let start = OrderId::smallest_at(id.time().min(now) - self.span).get();
-        while self.ids.front().is_some_and(|oldest| *oldest < start) {
-            self.forgotten = self.forgotten.max(self.ids.pop_front());
-        }
-        if self.ids.len() > self.max_ids {
-            self.forgotten = self.forgotten.max(self.ids.pop_front());
-            self.early += 1;
-        }
+    /// The time of the log: the median of its last ids.
+    fn log_time(&self) -> Timestamp {
+        median(self.times.iter().copied()).map_or(Timestamp::from_unix_millis(0), Timestamp::from_unix_millis)
     }
 
-    /// What is older than this id may have been shipped: the log was not read back that far, or no longer reaches it.
-    pub(crate) fn forget_before(&mut self, id: OrderId) {
-        self.forgotten = self.forgotten.max(id.get().checked_sub(1));
+    /// Judges a record of topic `order` that is not in the log yet.
+    pub(crate) fn judge(&self, mark: Mark, id: OrderId) -> Verdict {
+        if let Some(shipped) = self.shipped.find(mark, id) {
+            return Verdict::Repeats(shipped);
+        }
+        if id.time() <= self.forgotten + Mark::SPAN {
+            return Verdict::TooLate;
+        }
+        Verdict::New
     }
 
-    /// How many ids have fallen out before their time since this was asked last.
-    pub(crate) fn take_early(&mut self) -> u64 {
-        std::mem::take(&mut self.early)
+    /// Orders up to this time are not in the window, or no longer.
+    pub(crate) fn forget_until(&mut self, time: Timestamp) {
+        self.forgotten = self.forgotten.max(time);
     }
+
+    /// Returns how many orders have left the full window before their time, since this was asked last.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+}
+
+/// The middle one of some times; the earlier one of two.
+pub(crate) fn median(times: impl IntoIterator<Item = u64>) -> Option<u64> {
+    let mut times: Vec<u64> = times.into_iter().collect();
+    times.sort_unstable();
+    times.get(times.len().saturating_sub(1) / 2).copied()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    const LATER: Timestamp = Timestamp::from_unix_millis(4_000_000_000_000);
-    /// One millisecond in an id.
-    const MILLISECOND: u64 = 1 << 22;
+    const NOON: u64 = 1_800_000_000_000;
+    const MINUTE: u64 = 60_000;
 
-    fn id(id: u64) -> OrderId {
-        id.to_string().parse().expect("an id")
+    fn id(millis: u64) -> OrderId {
+        OrderId::smallest_at(Timestamp::from_unix_millis(NOON + millis))
     }
 
-    fn window(span: Duration, shipped: &[u64]) -> DuplicateWindow {
-        let mut window = DuplicateWindow::new(span);
-        shipped.iter().for_each(|shipped| window.insert(id(*shipped), LATER));
+    fn mark(name: &str) -> Mark {
+        Mark::of_content(name.as_bytes())
+    }
+
+    fn outcome(millis: u64, name: &str, outcome: Outcome) -> OutcomeRecord {
+        OutcomeRecord {
+            order_offset: 0,
+            order_id: Some(id(millis)),
+            outcome,
+            mark: Some(mark(name)),
+        }
+    }
+
+    fn window(shipped: &[(u64, &str)]) -> Window {
+        let mut window = Window::default();
+        for (millis, name) in shipped {
+            window.add(&outcome(*millis, name, Outcome::Shipped));
+        }
         window
     }
 
-    fn look_up<const N: usize>(window: &DuplicateWindow, ids: [u64; N]) -> [Seen; N] {
-        ids.map(|wanted| window.look_up(id(wanted)))
+    /// Moves the time of the log with orders of other marks.
+    fn go_on(window: &mut Window, millis: u64) {
+        for number in 0..Window::MEDIAN_OF {
+            window.add(&outcome(millis, &format!("{millis} {number}"), Outcome::Shipped));
+        }
     }
 
     #[test]
-    fn what_was_shipped_is_recognised_and_what_was_not_is_new() {
-        use Seen::{Before, New};
-        let window = window(Duration::from_secs(1), &[5, 9, 7]);
-        let seen = look_up(&window, [4, 5, 6, 7, 8, 9, 10]);
-        assert_eq!(seen, [New, Before, New, Before, New, Before, New]);
+    fn a_record_repeats_a_shipped_order_up_to_ten_minutes_before_or_after_it() {
+        let window = window(&[(20 * MINUTE, "a")]);
+        for millis in [15 * MINUTE, 20 * MINUTE, 30 * MINUTE] {
+            assert_eq!(window.judge(mark("a"), id(millis)), Verdict::Repeats(id(20 * MINUTE)));
+            assert_eq!(window.judge(mark("b"), id(millis)), Verdict::New);
+        }
+        assert_eq!(window.judge(mark("a"), id(30 * MINUTE + 1)), Verdict::New);
     }
 
     #[test]
-    fn an_id_that_is_older_than_the_span_is_not_taken_for_new() {
-        let ids = [10, 20, 30, 40].map(|tick| tick * MILLISECOND);
-        let window = window(Duration::from_millis(15), &ids);
-        let seen = look_up(&window, [ids[0], ids[1], ids[1] + 1, ids[2], ids[3]]);
+    fn one_mark_has_an_order_for_each_ten_minutes_and_a_late_one_replaces_none() {
+        let mut window = window(&[(0, "a"), (11 * MINUTE, "a"), (2, "b"), (11 * MINUTE, "b")]);
+        assert_eq!(window.judge(mark("a"), id(MINUTE / 2)), Verdict::Repeats(id(0)));
         assert_eq!(
-            seen,
-            [Seen::Unknown, Seen::Unknown, Seen::New, Seen::Before, Seen::Before]
+            window.judge(mark("b"), id(21 * MINUTE)),
+            Verdict::Repeats(id(11 * MINUTE))
+        );
+        window.add(&outcome(0, "b", Outcome::Shipped));
+        assert_eq!(
+            window.judge(mark("b"), id(21 * MINUTE)),
+            Verdict::Repeats(id(11 * MINUTE))
         );
     }
 
     #[test]
-    fn an_id_from_the_future_does_not_make_it_forget_the_present() {
-        let now = Timestamp::from_unix_millis(1_800_000_000_000);
-        let (present, future) = (OrderId::smallest_at(now), OrderId::smallest_at(LATER));
-        let mut window = DuplicateWindow::new(Duration::from_secs(60));
-        window.insert(present, now);
-        window.insert(future, now);
+    fn a_record_is_too_late_if_its_order_can_have_left_the_window() {
+        let mut window = window(&[(0, "a")]);
+        go_on(&mut window, 60 * MINUTE);
+        assert_eq!(window.judge(mark("b"), id(10 * MINUTE)), Verdict::TooLate);
+        assert_eq!(window.judge(mark("b"), id(10 * MINUTE + 1)), Verdict::New);
+    }
+
+    #[test]
+    fn one_id_from_the_future_does_not_move_the_time_of_the_log() {
+        let mut window = window(&[(0, "a")]);
+        go_on(&mut window, MINUTE);
+        window.add(&outcome(90 * MINUTE, "b", Outcome::Shipped));
+        assert_eq!(window.judge(mark("a"), id(0)), Verdict::Repeats(id(0)));
         assert_eq!(
-            (window.look_up(present), window.look_up(future)),
-            (Seen::Before, Seen::Before)
+            window.judge(mark("b"), id(90 * MINUTE)),
+            Verdict::Repeats(id(90 * MINUTE))
         );
     }
 
     #[test]
-    fn what_falls_out_before_its_time_is_counted() {
-        let mut window = DuplicateWindow {
-            max_ids: 2,
-            ..DuplicateWindow::new(Duration::from_secs(1))
+    fn orders_leave_the_window_after_fifteen_minutes_of_the_log() {
+        let mut window = window(&[(0, "a")]);
+        go_on(&mut window, 60 * MINUTE);
+        assert_eq!(window.queue.len(), Window::MEDIAN_OF);
+        assert_eq!(window.shipped.0.len(), Window::MEDIAN_OF);
+    }
+
+    #[test]
+    fn a_full_window_drops_the_oldest_and_never_rejects_a_new_order() {
+        let mut window = Window {
+            capacity: 2,
+            ..window(&[])
         };
-        [1, 3, 5, 7]
-            .into_iter()
-            .for_each(|shipped| window.insert(id(shipped), LATER));
-        assert_eq!((window.take_early(), window.take_early()), (2, 0));
-        assert_eq!(look_up(&window, [3, 4, 5]), [Seen::Unknown, Seen::New, Seen::Before]);
+        for (millis, name) in [(0, "a"), (1, "b"), (2, "c")] {
+            window.add(&outcome(millis, name, Outcome::Shipped));
+        }
+        assert_eq!((window.take_dropped(), window.take_dropped()), (1, 0));
+        assert_eq!(window.judge(mark("a"), id(0)), Verdict::New);
+        assert_eq!(window.judge(mark("c"), id(2)), Verdict::Repeats(id(2)));
     }
 
     #[test]
-    fn what_lies_before_the_part_of_the_log_that_was_read_is_not_taken_for_new() {
-        let mut read = window(Duration::from_secs(1), &[5]);
-        read.forget_before(id(5));
-        assert_eq!(look_up(&read, [4, 5, 6]), [Seen::Unknown, Seen::Before, Seen::New]);
-        let mut empty = window(Duration::from_secs(1), &[]);
-        empty.forget_before(id(5));
-        assert_eq!(look_up(&empty, [4, 5]), [Seen::Unknown, Seen::New]);
+    fn only_shipped_orders_are_repeated_and_orders_that_were_not_read_back_are_too_late() {
+        let mut window = Window::default();
+        window.add(&outcome(MINUTE, "a", Outcome::Duplicate));
+        window.add(&outcome(MINUTE, "b", Outcome::Rejected));
+        assert_eq!(window.judge(mark("a"), id(MINUTE)), Verdict::New);
+        window.forget_until(id(0).time());
+        assert_eq!(window.judge(mark("a"), id(MINUTE)), Verdict::TooLate);
     }
 
     proptest! {
         #[test]
-        fn no_order_is_new_twice(
-            ids in prop::collection::vec(1_u64..60 * MILLISECOND, 0..200), span in 1_u64..40, max_ids in 1_usize..40
+        fn no_order_is_shipped_twice(
+            records in prop::collection::vec((0_u64..60, 0_u64..300, 0_u8..4), 0..200)
         ) {
-            let mut window = DuplicateWindow { max_ids, ..DuplicateWindow::new(Duration::from_millis(span)) };
-            let mut shipped = HashSet::new();
-            for wanted in ids {
-                match window.look_up(id(wanted)) {
-                    Seen::New => {
-                        prop_assert!(shipped.insert(wanted), "{wanted} was shipped before");
-                        window.insert(id(wanted), LATER);
+            let mut window = Window::default();
+            let mut shipped: Vec<(Mark, OrderId)> = Vec::new();
+            for (minute, behind, name) in records {
+                let id = id((minute * MINUTE).saturating_sub(behind * 1000));
+                let mark = mark(&name.to_string());
+                let is_repeated = shipped.iter().any(|(other, shipped)| *other == mark && Mark::is_same_order(*shipped, id));
+                let outcome = match window.judge(mark, id) {
+                    Verdict::New => {
+                        prop_assert!(!is_repeated);
+                        shipped.push((mark, id));
+                        Outcome::Shipped
                     }
-                    Seen::Before => prop_assert!(shipped.contains(&wanted)),
-                    Seen::Unknown => {}
-                }
-                prop_assert!(window.ids.len() <= max_ids && window.ids.iter().is_sorted());
+                    Verdict::Repeats(other) => {
+                        prop_assert!(shipped.contains(&(mark, other)) && Mark::is_same_order(other, id));
+                        Outcome::Duplicate
+                    }
+                    Verdict::TooLate => Outcome::Rejected,
+                };
+                window.add(&OutcomeRecord { order_offset: 0, order_id: Some(id), outcome, mark: Some(mark) });
             }
         }
     }

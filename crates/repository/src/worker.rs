@@ -1,33 +1,40 @@
-//! The loop of repository-N: consume orders, decide, write the outcomes in a transaction, go on.
+//! The loop of repository-N: consume orders, decide their outcomes, write them in a transaction, go on.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use domain::{Partition, Shipment, Timestamp};
-use kafka::{Consumer, Event, RENEWAL, Record, TransactionalProducer};
+use domain::{Partition, Timestamp};
+use kafka::{Committed, Consumer, Event, Fetch, RENEWAL, TransactionalProducer, Watermarks};
 use service::Latch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::batching::{Batching, Next};
-use crate::decision::{Batch, Decision};
+use crate::continuity::{Continuity, Step};
+use crate::decision::{self, Batch};
 use crate::interruption::Interruption;
-use crate::known::KnownOrders;
+use crate::kafka_logs::{GROUP, KafkaLogs, commit_metadata, order_record, write};
 use crate::metrics::Metrics;
-use crate::recovery::{Progress, Recovery};
+use crate::outcome::OutcomeRecord;
+use crate::recovery::{self, Progress, TAIL_OFFSETS};
 
-/// How long a wait may keep from noticing that the service is asked to stop.
+/// How often a wait looks at the stop signal.
 const POLL: Duration = Duration::from_millis(100);
-/// Between attempts to go on after a failure, and between questions to a broker that does not answer.
-const PAUSE: Duration = Duration::from_millis(500);
-/// How often the broker is asked for the end of the log: while there is a backlog, and while nothing comes.
+/// Interval between two rounds after a failure, and between questions to a broker that does not answer.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the broker is asked for the end of the partition while there is a backlog, and while nothing comes.
 const BUSY_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_PROBE_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the group's offset is committed, which is for displays of the lag.
+/// How often the group's offset is committed.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often it is said that the duplicate window overflows.
-const OVERFLOW_INTERVAL: Duration = Duration::from_secs(60);
+/// How often a full window is logged.
+const FULL_WINDOW_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// The most orders in one transaction. Kafka's own test of transactions has 750 records in each.
+const MAX_BATCH: usize = 1000;
+/// The least time between two transactions: records that come meanwhile are the next batch. A transaction costs some
+/// 4 ms of a broker's and a client's time, for one record as for a hundred. An order after a quiet time does not wait.
+const BATCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// repository-N at work. Blocks its thread.
 pub(crate) struct Worker {
@@ -38,15 +45,16 @@ pub(crate) struct Worker {
     latch: Latch,
     shutdown: CancellationToken,
     metrics: Metrics,
-    known: KnownOrders,
-    /// When the broker was last asked for the end of the log.
+    /// The position after the last outcome that this process has committed or read back.
+    position: Option<i64>,
+    /// When the broker was last asked for the end of the partition.
     probed: Instant,
     /// Since when the broker does not serve the partition.
     interrupted: Option<Instant>,
     /// The offset that was committed for the group, and when.
     committed: (i64, Instant),
-    /// When it was last said that the duplicate window overflows.
-    overflow_said: Option<Instant>,
+    /// When a full window was last logged.
+    full_window_logged: Option<Instant>,
 }
 
 impl Worker {
@@ -56,44 +64,43 @@ impl Worker {
         latch: Latch,
         shutdown: CancellationToken,
         metrics: Metrics,
-        known: KnownOrders,
     ) -> anyhow::Result<Self> {
-        let orders = Consumer::new(&config.kafka, &name, "repository", "order").context("could not make a consumer")?;
-        let partition = Partition::from(config.ordinal);
+        let orders = Consumer::new(&config.kafka, &name, GROUP, "order", Fetch::Live);
         let now = Instant::now();
         Ok(Self {
+            partition: Partition::from(config.ordinal),
+            orders: orders.context("could not make a consumer")?,
             config,
             name,
-            partition,
-            orders,
             latch,
             shutdown,
             metrics,
-            known,
+            position: None,
             probed: now,
             interrupted: None,
             committed: (0, now),
-            overflow_said: None,
+            full_window_logged: None,
         })
     }
 
-    /// Works until it is asked to stop. Each round has a producer of its own and begins with what the log says.
+    /// Works until it is asked to stop. Each round has a producer of its own and begins by reading back from the logs.
     ///
     /// # Errors
     /// When the position is lost, records are damaged, or the transactional id was taken over.
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
-        let mut progress = None;
+        let mut timed_out = false;
         loop {
-            let Err(interruption) = self.round(&mut progress);
+            let Err(interruption) = self.round(timed_out);
+            timed_out = matches!(interruption, Interruption::TimedOut { .. });
             match interruption {
                 Interruption::Stopped => return Ok(()),
                 Interruption::Failed(error) => return Err(error),
-                Interruption::Restart { reason } => {
+                Interruption::Restart { reason } | Interruption::TimedOut { reason } => {
                     if self.latch.reason().as_ref() != Some(&reason) {
                         tracing::warn!(service = self.name, reason, "beginning anew with what the log says");
                     }
                     self.latch.hold(&reason);
-                    self.wait(PAUSE);
+                    self.wait(RETRY_INTERVAL);
                     self.orders.renew().context("could not make another consumer")?;
                     self.interrupted = None;
                 }
@@ -101,82 +108,103 @@ impl Worker {
         }
     }
 
-    fn round(&mut self, progress: &mut Option<Progress>) -> Result<Infallible, Interruption> {
+    fn round(&mut self, timed_out: bool) -> Result<Infallible, Interruption> {
         if self.shutdown.is_cancelled() {
             return Err(Interruption::Stopped);
         }
-        let client_id = format!("{}-producer", self.name);
-        let kafka = &self.config.kafka;
-        // In this order: only after the predecessor's transaction is settled does the log say where it ended.
+        if timed_out {
+            self.check_successor()?;
+        }
+        // Opened before the logs are read: only after the predecessor's transaction is settled do they say where it ended.
         let producer = TransactionalProducer::open(
-            kafka,
-            &client_id,
+            &self.config.kafka,
+            &format!("{}-producer", self.name),
             &format!("repository-{}", self.partition),
             "shipment",
             &self.shutdown,
             |reason| self.latch.hold(reason),
         )?;
-        let shipments = Consumer::for_replay(kafka, &format!("{}-tail", self.name), "repository", "shipment")
-            .map_err(|error| Interruption::Failed(error.into()))?;
-        let recovery = Recovery {
-            partition: self.partition.id(),
-            settings: &self.config.settings,
-            orders: &self.orders,
-            shipments,
-            stop: &self.shutdown,
-            known: &self.known,
-        };
-        // What is known is kept until it has been read anew.
-        let mut found = recovery.read_back(progress)?;
-        drop(recovery);
+        let (kafka, on_lost) = (&self.config.kafka, self.config.settings.on_lost_position);
+        let logs = KafkaLogs::connect(
+            kafka,
+            &self.name,
+            self.partition,
+            &self.orders,
+            &producer,
+            &self.shutdown,
+        )?;
+        let mut progress = recovery::start(&logs, on_lost)?;
+        drop(logs);
         tracing::info!(
             service = self.name,
             partition = self.partition.id(),
-            position = found.position,
-            lag = found.end - found.position,
-            outcomes_read = found.outcomes_read,
+            position = progress.position,
+            lag = progress.order_end - progress.position,
+            outcomes_read = progress.outcomes_read,
             "taking over"
         );
-        let ended = self.work(&producer, &mut found);
-        *progress = Some(found);
-        ended
+        self.work(&producer, &mut progress)
     }
 
-    /// Ships until something comes in between.
+    /// Fails if another process has shipped since the last outcome of this one: taking the transactional id back would be
+    /// a duel without end.
+    fn check_successor(&self) -> Result<(), Interruption> {
+        let shipments = Consumer::new(&self.config.kafka, &self.name, GROUP, "shipment", Fetch::Live)
+            .map_err(|error| Interruption::Failed(error.into()))?;
+        shipments.wait_for_broker()?;
+        let Watermarks { low, high } = shipments.watermarks(self.partition.id())?;
+        let (tail, mut last) = (low.max(high - TAIL_OFFSETS)..high, None);
+        shipments.read_all(self.partition.id(), tail, &self.shutdown, |record| {
+            last = OutcomeRecord::from_record(record.value()).or(last);
+        })?;
+        match last {
+            Some(last) if self.position.is_some_and(|position| last.order_offset >= position) => {
+                let reason = format!("another process has shipped on, up to offset {}", last.order_offset);
+                Err(Interruption::replaced(&reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ships until the round ends.
     fn work(&mut self, producer: &TransactionalProducer, progress: &mut Progress) -> Result<Infallible, Interruption> {
         self.orders.assign([(self.partition.id(), progress.position)])?;
+        self.position = Some(progress.position);
         self.latch.release();
-        let (limit, interval) = (
-            self.config.settings.batch_orders.get() as usize,
-            self.config.settings.batch_interval,
-        );
-        let mut batching = Batching::new(limit, interval, progress.position, progress.end, Instant::now());
+        let (position, end) = (progress.position, progress.order_end);
+        let mut batching = Batching::new(MAX_BATCH, BATCH_INTERVAL, position, end, Instant::now());
+        let mut continuity = Continuity::default();
         loop {
-            let batch = self.next_batch(progress, &mut batching)?;
+            let batch = self.next_batch(progress, &mut batching, &mut continuity)?;
             let packed_at = Timestamp::now();
             self.wait(self.config.settings.handling_time);
             if self.shutdown.is_cancelled() {
                 return Err(Interruption::Stopped);
             }
             let begun = Instant::now();
-            let shipped_at = Timestamp::now();
-            let outcome = |decision: &Decision| decision.shipment(packed_at, shipped_at);
-            let shipments: Vec<Shipment> = batch.decisions.iter().map(outcome).collect();
-            let shipment_end = self.ship(producer, &batch, &shipments)?;
+            let shipments = batch.shipments(packed_at, Timestamp::now());
+            write(producer, self.partition, &shipments)?;
             let took = begun.elapsed();
-            progress.committed(&batch, &shipments, shipment_end, &self.known);
+            self.latch.release();
+            progress.committed(&shipments);
+            self.position = Some(progress.position);
             batching.shipped(took, Instant::now());
             self.metrics.transaction.observe(took.as_secs_f64());
-            for decision in &batch.decisions {
-                self.metrics.count(decision.outcome);
-                decision.log(&self.name, self.partition);
+            for (shipment, _) in &shipments {
+                self.metrics.count(shipment.outcome);
+                decision::log(&self.name, self.partition, shipment);
             }
-            self.keep_books(progress, &mut batching)?;
+            self.housekeep(progress, &mut batching)?;
         }
     }
 
     /// Waits until there is a batch to ship.
-    fn next_batch(&mut self, progress: &mut Progress, batching: &mut Batching) -> Result<Batch, Interruption> {
+    fn next_batch(
+        &mut self,
+        progress: &mut Progress,
+        batching: &mut Batching,
+        continuity: &mut Continuity,
+    ) -> Result<Batch, Interruption> {
         let mut batch = Batch::default();
         while !self.shutdown.is_cancelled() {
             let timeout = match batching.next(batch.len(), Instant::now()) {
@@ -189,46 +217,58 @@ impl Worker {
             };
             match self.orders.poll(timeout)? {
                 Event::Record(record) => {
-                    let timestamp = record.timestamp().unwrap_or_default();
-                    batch.decide(record.offset(), timestamp, record.value(), &progress.window);
-                    batching.record(record.offset());
                     self.interrupted = None;
+                    let record = order_record(&record);
+                    match continuity.on_record(&record, progress, Instant::now()) {
+                        Step::Take => {
+                            batching.record(record.offset);
+                            progress.decide(&mut batch, record);
+                        }
+                        Step::Pass => {}
+                        Step::ReadAgain(offset) => {
+                            batch = Batch::default();
+                            batching.read_again(progress.position);
+                            self.orders.assign([(self.partition.id(), offset)])?;
+                        }
+                        Step::Recover(reason) => return Err(Interruption::Restart { reason }),
+                    }
                 }
                 Event::End(_) => {
                     batching.end();
                     self.interrupted = None;
+                    continuity.on_silence(Instant::now());
                 }
                 Event::Interrupted(error) => {
                     batching.idle();
+                    continuity.on_interruption();
                     self.latch.hold(&error.to_string());
                     self.interrupted.get_or_insert_with(Instant::now);
                 }
-                Event::Idle => batching.idle(),
+                Event::Idle => {
+                    batching.idle();
+                    continuity.on_silence(Instant::now());
+                }
             }
-            if batch.len() == 0 {
-                self.keep_books(progress, batching)?;
+            if batch.is_empty() {
+                self.housekeep(progress, batching)?;
             }
         }
         Err(Interruption::Stopped)
     }
 
-    /// What is done beside shipping, now and then: the lag, the group's offset, and whether the broker is there at all.
-    fn keep_books(&mut self, progress: &mut Progress, batching: &mut Batching) -> Result<(), Interruption> {
+    /// Updates the lag and the group's offset, and checks now and then whether the broker is there at all.
+    fn housekeep(&mut self, progress: &mut Progress, batching: &mut Batching) -> Result<(), Interruption> {
         self.metrics.lag.set(batching.lag());
         let (offset, at) = self.committed;
         if offset != progress.position && at.elapsed() > COMMIT_INTERVAL {
-            self.orders.commit(self.partition.id(), progress.position);
+            let committed = Committed {
+                offset: progress.position,
+                metadata: commit_metadata(self.partition),
+            };
+            self.orders.commit(self.partition.id(), &committed);
             self.committed = (progress.position, Instant::now());
         }
-        let early = progress.window.take_early();
-        if early > 0 && self.overflow_said.is_none_or(|said| said.elapsed() > OVERFLOW_INTERVAL) {
-            self.overflow_said = Some(Instant::now());
-            tracing::warn!(
-                service = self.name,
-                ids = early,
-                "the duplicate window holds as many ids as it can: older ones are forgotten before their time"
-            );
-        }
+        self.log_full_window(progress);
         if self.interrupted.is_some_and(|since| since.elapsed() > RENEWAL) {
             let reason = self.latch.reason().unwrap_or_default();
             return Err(Interruption::Restart { reason });
@@ -236,12 +276,24 @@ impl Worker {
         self.probe(batching)
     }
 
-    /// Asks for the end of the log. While nothing comes: is that because there is nothing, or because the broker is
-    /// gone?
+    fn log_full_window(&mut self, progress: &mut Progress) {
+        let orders = progress.window.take_dropped();
+        let logged = self.full_window_logged;
+        if orders > 0 && logged.is_none_or(|logged| logged.elapsed() > FULL_WINDOW_LOG_INTERVAL) {
+            self.full_window_logged = Some(Instant::now());
+            tracing::warn!(
+                service = self.name,
+                orders,
+                "the window of shipped orders is full: repetitions of the oldest ones are no longer recognised"
+            );
+        }
+    }
+
+    /// Asks for the end of the partition. While nothing comes, the answer tells whether the broker is there at all.
     fn probe(&mut self, batching: &mut Batching) -> Result<(), Interruption> {
         let doubtful = self.orders.is_disconnected() || self.latch.reason().is_some();
         let interval = match (doubtful, batching.lag()) {
-            (true, _) => PAUSE,
+            (true, _) => RETRY_INTERVAL,
             (false, 0) => IDLE_PROBE_INTERVAL,
             (false, _) => BUSY_PROBE_INTERVAL,
         };
@@ -269,33 +321,7 @@ impl Worker {
         }
     }
 
-    /// Writes the outcomes of a batch. Returns the offset in topic `shipment` after the last of them.
-    fn ship(
-        &self,
-        producer: &TransactionalProducer,
-        batch: &Batch,
-        shipments: &[Shipment],
-    ) -> Result<i64, Interruption> {
-        let records: Vec<(Option<String>, Vec<u8>, i64)> = shipments
-            .iter()
-            .zip(&batch.decisions)
-            .map(|(shipment, decision)| {
-                let key = shipment.order_id.map(|id| id.to_string());
-                (key, shipment.to_record(), decision.timestamp)
-            })
-            .collect();
-        let end = producer.write(records.iter().map(|(key, value, timestamp)| Record {
-            partition: self.partition.id(),
-            key: key.as_deref(),
-            value,
-            timestamp: *timestamp,
-            headers: &[],
-        }))?;
-        self.latch.release();
-        Ok(end)
-    }
-
-    /// Waits, until asked to stop.
+    /// Waits, or until asked to stop.
     fn wait(&self, duration: Duration) {
         let end = Instant::now() + duration;
         while Instant::now() < end && !self.shutdown.is_cancelled() {

@@ -265,7 +265,7 @@ impl Discovery {
     fn record_at(&self, partition: Partition, offset: i64) -> Result<Option<LastRecord>, ConsumeError> {
         let mut found = None;
         self.consumer
-            .replay(partition.id(), offset..offset + 1, &self.shutdown, |record| {
+            .read_all(partition.id(), offset..offset + 1, &self.shutdown, |record| {
                 found = Some(LastRecord::new(
                     self.topic,
                     record.offset(),

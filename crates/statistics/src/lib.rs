@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::{Partition, Snapshot, Topic};
-use kafka::Consumer;
+use kafka::{Consumer, Fetch};
 use poem::http::Uri;
 use poem::http::uri::Authority;
 use serde::{Deserialize, Serialize};
@@ -212,8 +212,14 @@ fn count(
     let discovery = Discovery {
         topic,
         service: context.name.clone(),
-        consumer: Consumer::for_replay(kafka, &format!("{client_id}-discovery"), "statistics", topic.name())
-            .context("could not make a consumer")?,
+        consumer: Consumer::new(
+            kafka,
+            &format!("{client_id}-discovery"),
+            "statistics",
+            topic.name(),
+            Fetch::Bulk,
+        )
+        .context("could not make a consumer")?,
         news: sender,
         shutdown: context.shutdown.clone(),
         snapshot: Arc::clone(snapshot),
@@ -224,7 +230,8 @@ fn count(
     let counter = Counter {
         topic,
         service: context.name.clone(),
-        consumer: Consumer::new(kafka, &client_id, "statistics", topic.name()).context("could not make a consumer")?,
+        consumer: Consumer::new(kafka, &client_id, "statistics", topic.name(), Fetch::Live)
+            .context("could not make a consumer")?,
         news,
         figures: Arc::clone(figures),
         latch: context.readiness.latch(&format!("reading topic {}", topic.name())),

@@ -185,6 +185,8 @@ mod tests {
             order_id: None,
             order_offset,
             outcome: Outcome::Shipped,
+            mark: None,
+            duplicate_of: None,
             detail: None,
             packed_at: None,
             shipped_at: Some(at(milliseconds)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use domain::Snapshot;
-use kafka::Consumer;
+use kafka::{Consumer, Fetch};
 use service::Latch;
 use tokio::sync::SetOnce;
 use tokio::task::spawn_blocking;
@@ -40,8 +40,8 @@ impl Snapshots {
         // Before anything is counted, so that no change is missed.
         let changes = self.figures.changed.subscribe();
         let client_id = format!("{}-snapshots", self.service);
-        let consumer =
-            Consumer::for_replay(&self.kafka, &client_id, "statistics", TOPIC).context("could not make a consumer")?;
+        let consumer = Consumer::new(&self.kafka, &client_id, "statistics", TOPIC, Fetch::Bulk)
+            .context("could not make a consumer")?;
         let reader = Reader {
             service: self.service.clone(),
             consumer,

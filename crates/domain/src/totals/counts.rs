@@ -126,6 +126,8 @@ pub(super) struct ShipmentCounts {
     pub(super) rejected: u64,
     /// The offset in topic `order` after the last record that has an outcome.
     pub(super) outcomes: i64,
+    /// The outcomes since an operator last decided where to go on, and the offset in topic `order` from then.
+    pub(super) since_skip: (u64, i64),
     pub(super) position: Position,
 }
 
@@ -143,21 +145,32 @@ impl ShipmentCounts {
             order_id: shipment.as_ref().and_then(|shipment| shipment.order_id),
         });
         let shipment = shipment?;
-        match shipment.outcome {
-            Outcome::Shipped => self.shipped += 1,
-            Outcome::Duplicate => self.duplicates += 1,
-            Outcome::Rejected => self.rejected += 1,
-        }
-        self.outcomes = self.outcomes.max(shipment.order_offset.saturating_add(1));
+        let next = shipment.order_offset.saturating_add(1);
+        let counted = match shipment.outcome {
+            Outcome::Shipped => &mut self.shipped,
+            Outcome::Duplicate => &mut self.duplicates,
+            Outcome::Rejected => &mut self.rejected,
+            Outcome::Skipped => {
+                // Topic `order` can be another one than before.
+                (self.outcomes, self.since_skip) = (next, (0, next));
+                return Some(shipment);
+            }
+        };
+        *counted += 1;
+        self.since_skip.0 += 1;
+        self.outcomes = self.outcomes.max(next);
         Some(shipment)
     }
 
-    /// Records of topic `order` that were passed over, and outcomes beyond one for each: both are 0, since a repository
-    /// gives each record one outcome, in order. `None` when the start of the log had been removed uncounted.
+    /// Records of topic `order` without an outcome before one that has one, and outcomes beyond one for each record,
+    /// since an operator last decided where to go on. Both are 0, because repository-N gives each record one outcome, in
+    /// order. `None` if the start of the log had been removed uncounted.
     pub(super) fn mistakes(&self) -> Option<(u64, u64)> {
-        let outcomes = u64::try_from(self.outcomes).ok().filter(|_| self.position.begin == 0)?;
-        let records = self.shipped + self.duplicates + self.rejected;
-        Some((outcomes.saturating_sub(records), records.saturating_sub(outcomes)))
+        let (outcomes, first) = self.since_skip;
+        let records = u64::try_from(self.outcomes - first)
+            .ok()
+            .filter(|_| self.position.begin == 0)?;
+        Some((records.saturating_sub(outcomes), outcomes.saturating_sub(records)))
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Position, Statistics, Topic};
 use crate::Partition;
 
 /// The form of the value. Another one, older or newer, is not read.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// What was counted and up to where. Any snapshot of a log is right: one from further back has more to be counted after
 /// it. So several processes may write them, and whichever is the last one will do.

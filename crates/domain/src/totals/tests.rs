@@ -23,6 +23,8 @@ pub(super) fn shipment(order_offset: i64, outcome: Outcome) -> Vec<u8> {
         order_id: None,
         order_offset,
         outcome,
+        mark: None,
+        duplicate_of: None,
         detail: None,
         packed_at: now,
         shipped_at: now,
@@ -70,6 +72,31 @@ fn orders_wait_until_they_have_an_outcome() {
             shipment: vec![0, 3, 0]
         }
     );
+}
+
+#[test]
+fn records_that_an_operator_skipped_are_neither_lost_nor_waiting() {
+    let mut statistics = three_regions();
+    let one = partition("1");
+    for offset in 0..5 {
+        let counted = statistics.count_order(one, offset, TIME, &order(5).to_record());
+        assert!(counted.is_ok());
+    }
+    for (offset, order_offset, outcome) in [
+        (0, 0, Outcome::Shipped),
+        (1, 3, Outcome::Skipped),
+        (2, 4, Outcome::Shipped),
+    ] {
+        statistics.count_shipment(one, offset, TIME, &shipment(order_offset, outcome));
+    }
+    let Totals {
+        shipped,
+        waiting,
+        lost,
+        shipped_twice,
+        ..
+    } = statistics.total();
+    assert_eq!((shipped, waiting, lost, shipped_twice), (2, 0, Some(0), Some(0)));
 }
 
 #[test]

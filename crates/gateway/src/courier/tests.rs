@@ -34,7 +34,7 @@ fn submission() -> BatchedSubmission {
         headers: domain::RecordHeaders::default(),
         submission: domain::Submission {
             money: "1".parse().expect("an amount"),
-            partition: None,
+            partition: Replicas::THREE.parse_partition("1").expect("one of three"),
             time: 1,
             user_id: UserId::from_number(7),
         },

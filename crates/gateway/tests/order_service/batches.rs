@@ -145,7 +145,7 @@ async fn headers_that_belong_to_an_order_go_with_it_and_what_is_no_trace_is_drop
         (traceparent.as_str(), json!({ "traceparent": TRACE })),
         (
             "idempotency-key: k\r\ntraceparent: 00-1-2-3\r\n",
-            json!({"idempotency-key": "k", "idempotency-drawn": "money,user_id"}),
+            json!({"idempotency-key": "k", "idempotency-request": ""}),
         ),
         ("", json!({})),
     ] {

@@ -1,9 +1,9 @@
-//! Orders with an `Idempotency-Key`: what is sent once more, and what a client is told.
+//! The replies to orders with an `Idempotency-Key`.
 
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{ANSWER, Gateway, OrderService, Reply, SOON, Step, partition, receipt, response};
+use crate::support::{Gateway, OrderService, Reply, SOON, Step, partition, receipt, response};
 
 const KEY: &str = "idempotency-key: k\r\n";
 
@@ -28,33 +28,16 @@ fn replayed() -> Step {
 }
 
 #[tokio::test]
-async fn an_order_with_a_key_and_an_unknown_outcome_is_sent_once_more() {
-    let (reply, requests) = order(KEY, [vec![Step::CloseAfterRequest], vec![replayed()]]).await;
-    assert_eq!((reply.status, requests), (200, 2), "{}", reply.text);
-    assert!(!reply.contains("idempotency-replayed"), "{}", reply.text);
-}
-
-#[tokio::test]
-async fn an_order_without_a_key_is_never_sent_twice() {
-    let (reply, requests) = order("", [vec![Step::CloseAfterRequest], vec![Step::Receipts]]).await;
+async fn an_order_of_unknown_outcome_is_not_sent_again_by_the_gateway() {
+    let (reply, requests) = order(KEY, [vec![Step::CloseAfterRequest], vec![Step::Receipts]]).await;
     assert_eq!((reply.status, requests), (504, 1), "{}", reply.text);
 }
 
 #[tokio::test]
-async fn what_becomes_of_the_repetition_does_not_make_an_unknown_outcome_certain() {
-    let refused = json!({"error": {"status": 503, "detail": "full: nothing was written"}});
-    let (reply, requests) = order(KEY, [vec![Step::CloseAfterRequest], vec![reply_to_one(refused)]]).await;
-    assert_eq!((reply.status, requests), (504, 2), "{}", reply.text);
-    // Nobody takes the second attempt.
-    let (reply, requests) = order(KEY, [vec![Step::CloseAfterRequest]]).await;
-    assert_eq!((reply.status, requests), (504, 1), "{}", reply.text);
-}
-
-#[tokio::test]
-async fn an_order_service_that_hangs_leaves_no_time_for_a_repetition() {
-    let (reply, requests) = order(KEY, [vec![Step::Hang], vec![Step::Receipts]]).await;
-    assert_eq!((reply.status, requests), (504, 1), "{}", reply.text);
-    assert!(reply.took < ANSWER, "{:?}", reply.took);
+async fn a_second_key_is_400() {
+    let (reply, requests) = order(&KEY.repeat(2), [vec![Step::Receipts]]).await;
+    assert_eq!((reply.status, requests), (400, 0), "{}", reply.text);
+    assert!(reply.contains("expected one Idempotency-Key"), "{}", reply.text);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::replay::REPLAY_PATIENCE;
+use super::range::STALL_TIMEOUT;
 use crate::Forbidden;
 
 /// Consuming cannot go on.
@@ -25,9 +25,9 @@ pub enum ConsumeError {
         /// What the client says.
         reason: String,
     },
-    /// Reading back did not come to an end.
-    #[error("nothing came from partition {partition} of topic {topic:?} for {} s while reading it back{}{reason}",
-        REPLAY_PATIENCE.as_secs(), if reason.is_empty() { "" } else { ": " })]
+    /// A read made no progress for 15 s, or missed its deadline.
+    #[error("partition {partition} of topic {topic:?} could not be read in time (without a deadline: {} s without progress){}{reason}",
+        STALL_TIMEOUT.as_secs(), if reason.is_empty() { "" } else { ": " })]
     Stalled {
         /// The topic.
         topic: String,
@@ -48,7 +48,7 @@ pub enum ConsumeError {
         code: RDKafkaErrorCode,
     },
     /// The process is asked to stop.
-    #[error("stopped while reading topic {topic:?} back")]
+    #[error("stopped while reading topic {topic:?}")]
     Stopped {
         /// The topic.
         topic: String,
@@ -65,9 +65,9 @@ pub enum ConsumeError {
     },
 }
 
-/// What an error that comes instead of a record means.
+/// What an error that librdkafka gives instead of a record means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(super) enum ErrorClass {
     /// No broker is reached; the connection keeps account of that.
     Outage,
     /// The authorizer does not let the topic be read.
@@ -82,11 +82,11 @@ pub(super) enum Meaning {
     Damage,
 }
 
-/// Sorts the errors that librdkafka gives instead of a record. What is not named here is an interruption: it is said
-/// aloud, and the service is not ready until a record comes again.
-pub(super) fn meaning(code: RDKafkaErrorCode) -> Meaning {
+/// Classifies an error that librdkafka gives instead of a record. Errors that are not named here are interruptions: they
+/// are logged, and the service is not ready until a record comes again.
+pub(super) fn classify(code: RDKafkaErrorCode) -> ErrorClass {
     match code {
-        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Meaning::PositionLost,
+        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => ErrorClass::PositionLost,
         RDKafkaErrorCode::BadMessage
         | RDKafkaErrorCode::InvalidMessage
         | RDKafkaErrorCode::InvalidMessageSize
@@ -94,17 +94,17 @@ pub(super) fn meaning(code: RDKafkaErrorCode) -> Meaning {
         | RDKafkaErrorCode::NotImplemented
         | RDKafkaErrorCode::UnsupportedForMessageFormat
         | RDKafkaErrorCode::UnsupportedCompressionType
-        | RDKafkaErrorCode::InvalidRecord => Meaning::Damage,
+        | RDKafkaErrorCode::InvalidRecord => ErrorClass::Damage,
         RDKafkaErrorCode::AllBrokersDown
         | RDKafkaErrorCode::BrokerTransportFailure
         | RDKafkaErrorCode::Resolve
         | RDKafkaErrorCode::OperationTimedOut
         | RDKafkaErrorCode::RequestTimedOut
         | RDKafkaErrorCode::Authentication
-        | RDKafkaErrorCode::SSL => Meaning::Outage,
-        RDKafkaErrorCode::TopicAuthorizationFailed => Meaning::TopicForbidden,
-        RDKafkaErrorCode::GroupAuthorizationFailed => Meaning::GroupForbidden,
-        _ => Meaning::Interruption,
+        | RDKafkaErrorCode::SSL => ErrorClass::Outage,
+        RDKafkaErrorCode::TopicAuthorizationFailed => ErrorClass::TopicForbidden,
+        RDKafkaErrorCode::GroupAuthorizationFailed => ErrorClass::GroupForbidden,
+        _ => ErrorClass::Interruption,
     }
 }
 
@@ -120,15 +120,15 @@ mod tests {
             RDKafkaErrorCode::BadCompression,
             RDKafkaErrorCode::NotImplemented,
         ] {
-            assert_eq!(meaning(code), Meaning::Damage, "{code}");
+            assert_eq!(classify(code), ErrorClass::Damage, "{code}");
         }
-        assert_eq!(meaning(RDKafkaErrorCode::AutoOffsetReset), Meaning::PositionLost);
-        assert_eq!(meaning(RDKafkaErrorCode::AllBrokersDown), Meaning::Outage);
+        assert_eq!(classify(RDKafkaErrorCode::AutoOffsetReset), ErrorClass::PositionLost);
+        assert_eq!(classify(RDKafkaErrorCode::AllBrokersDown), ErrorClass::Outage);
         for code in [
             RDKafkaErrorCode::UnknownTopicOrPartition,
             RDKafkaErrorCode::KafkaStorageError,
         ] {
-            assert_eq!(meaning(code), Meaning::Interruption, "{code}");
+            assert_eq!(classify(code), ErrorClass::Interruption, "{code}");
         }
     }
 }

@@ -7,7 +7,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::error::{Meaning, meaning};
+use super::error::{ErrorClass, classify};
 use super::{ASK_TIMEOUT, ConsumeError, Consumer};
 use crate::Forbidden;
 
@@ -20,26 +20,24 @@ pub struct Watermarks {
     pub high: i64,
 }
 
-/// What a group has committed for a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The offset that a group has committed for a partition. Any client can commit one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The offset of the next record to consume.
     pub offset: i64,
-    /// Whether an operator's decision was committed, see [`Consumer::commit_decision`], and not progress.
-    pub decided: bool,
+    /// Text that was committed with it.
+    pub metadata: String,
 }
 
 /// The cluster tells its id with the first metadata: this is only waited for when there is none.
 const CLUSTER_ID_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the errors of connections are polled for: they wait in a queue, and lines of librdkafka's log among them.
 const ERROR_POLL: Duration = Duration::from_millis(20);
-/// The metadata that goes with a committed decision.
-const DECISION: &str = "decided by an operator";
 
 impl Consumer {
     /// Keeps account of whether the broker has answered.
     fn answered<T>(&self, action: &'static str, answer: Result<T, KafkaError>) -> Result<T, ConsumeError> {
-        let outage = |error: &KafkaError| error.rdkafka_error_code().map(meaning) == Some(Meaning::Outage);
+        let outage = |error: &KafkaError| error.rdkafka_error_code().map(classify) == Some(ErrorClass::Outage);
         match &answer {
             Err(error) if outage(error) => {
                 self.poll_errors();
@@ -125,7 +123,7 @@ impl Consumer {
         let metadata = self.answered("ask for the partitions", answer)?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
         let code = topic.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
-        if code.map(meaning) == Some(Meaning::TopicForbidden) {
+        if code.map(classify) == Some(ErrorClass::TopicForbidden) {
             return Err(self.forbidden());
         }
         let partitions = topic.map_or(&[][..], |topic| topic.partitions());
@@ -193,7 +191,7 @@ impl Consumer {
         self.answered(action, answer)
     }
 
-    /// What the group has committed for a partition, if it has.
+    /// The group's committed offset of a partition, if there is one.
     ///
     /// # Errors
     /// When the broker does not answer.
@@ -201,7 +199,7 @@ impl Consumer {
         let answer = self
             .list([(partition, Offset::Invalid)])
             .and_then(|list| self.consumer.committed_offsets(list, ASK_TIMEOUT));
-        // Without a coordinator there is no answer, and why is only heard.
+        // Without a coordinator there is no answer, and the reason comes as an event.
         let list = self.answered("ask for the committed offsets", answer);
         if self.connection.take_group_refused() && list.is_err() {
             return Err(Forbidden::group("Read", self.connection.group()).into());
@@ -211,42 +209,23 @@ impl Consumer {
         Ok(elements.first().and_then(|element| match element.offset() {
             Offset::Offset(offset) => Some(Committed {
                 offset,
-                decided: element.metadata() == DECISION,
+                metadata: element.metadata().to_owned(),
             }),
             _ => None,
         }))
     }
 
-    /// Commits an offset for the group, for whoever displays the lag. It is on its way when this returns.
-    pub fn commit(&self, partition: i32, offset: i64) {
-        let committed = self
-            .list([(partition, Offset::Offset(offset))])
-            .and_then(|list| self.consumer.commit(&list, CommitMode::Async));
-        if let Err(error) = committed {
+    /// Commits an offset for the group, for displays of the lag. The commit is under way when this returns.
+    pub fn commit(&self, partition: i32, committed: &Committed) {
+        let Committed { offset, metadata } = committed;
+        let list = self.list([(partition, Offset::Offset(*offset))]).map(|list| {
+            if let Some(mut element) = list.find_partition(&self.topic, partition) {
+                element.set_metadata(metadata);
+            }
+            list
+        });
+        if let Err(error) = list.and_then(|list| self.consumer.commit(&list, CommitMode::Async)) {
             tracing::debug!(topic = self.topic, partition, offset, %error, "the offset was not committed");
         }
-    }
-
-    /// Commits the offset that an operator has decided on, marked as such, and makes sure that the broker has it.
-    ///
-    /// # Errors
-    /// When the broker does not answer, or has another offset.
-    pub fn commit_decision(&self, partition: i32, offset: i64) -> Result<(), ConsumeError> {
-        let list = self
-            .list([(partition, Offset::Offset(offset))])
-            .map_err(self.error("commit an offset"))?;
-        if let Some(mut element) = list.find_partition(&self.topic, partition) {
-            element.set_metadata(DECISION);
-        }
-        // Not the synchronous commit: that one has no bound.
-        self.consumer
-            .commit(&list, CommitMode::Async)
-            .map_err(self.error("commit an offset"))?;
-        let decision = Committed { offset, decided: true };
-        if self.committed(partition)? == Some(decision) {
-            return Ok(());
-        }
-        let lost = KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
-        Err(self.error("commit an offset")(lost))
     }
 }

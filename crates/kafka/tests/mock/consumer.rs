@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use kafka::{ConsumeError, Consumer, Event, Producer};
+use kafka::{ConsumeError, Consumer, Event, Fetch, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ async fn with_fetch_error(error: RDKafkaRespErr) -> (Result<String, ConsumeError
         .expect("delivered");
     broker.request_errors(RDKafkaApiKey::Fetch, &[error]);
     let read = move || {
-        let consumer = Consumer::new(&config, "test", "test", "order").expect("a consumer");
+        let consumer = Consumer::new(&config, "test", "test", "order", Fetch::Live).expect("a consumer");
         consumer.assign([(0, 0)]).expect("assigned");
         let first = next(&consumer);
         let second = if first.is_ok() {
@@ -75,9 +75,9 @@ async fn a_replay_that_is_asked_to_stop_does_not_read_on() {
     let mut producer = Producer::new(&config, "test", "order").expect("a producer");
     producer.send_batch(&[record(b"value"); 3]).await;
     let read = move || {
-        let consumer = Consumer::for_replay(&config, "test", "test", "order").expect("a consumer");
+        let consumer = Consumer::new(&config, "test", "test", "order", Fetch::Bulk).expect("a consumer");
         let (stop, mut visited) = (CancellationToken::new(), 0);
-        let outcome = consumer.replay(0, 0..3, &stop, |_| {
+        let outcome = consumer.read_all(0, 0..3, &stop, |_| {
             visited += 1;
             stop.cancel();
         });
@@ -96,7 +96,7 @@ async fn partitions_without_a_leader_and_topics_that_do_not_exist_are_told() {
         .partition_leader("three", 1, None)
         .expect("the leader is taken away");
     let ask = move |topic| {
-        let consumer = Consumer::new(&config, "test", "test", topic).expect("a consumer");
+        let consumer = Consumer::new(&config, "test", "test", topic, Fetch::Live).expect("a consumer");
         let leaders = consumer.leaders().expect("an answer");
         (leaders, consumer.cluster_id())
     };
@@ -112,7 +112,7 @@ async fn partitions_without_a_leader_and_topics_that_do_not_exist_are_told() {
 async fn the_end_of_a_partition_is_the_offset_that_its_next_record_gets() {
     let (_broker, config) = broker();
     let mut producer = Producer::new(&config, "test", "order").expect("a producer");
-    let consumer = Consumer::new(&config, "test", "test", "order").expect("a consumer");
+    let consumer = Consumer::new(&config, "test", "test", "order", Fetch::Live).expect("a consumer");
     let ends = move || {
         let ends = consumer.ends([0, 1]).expect("an answer");
         (ends, consumer)

@@ -177,6 +177,7 @@ impl Fold {
                 Outcome::Shipped => self.found.shipped += 1,
                 Outcome::Duplicate => self.found.duplicates += 1,
                 Outcome::Rejected => self.found.rejected += 1,
+                Outcome::Skipped => {}
             }
         }
     }

@@ -6,7 +6,7 @@ mod position;
 use std::collections::BTreeMap;
 
 use domain::OrderId;
-use kafka::{Committed, Watermarks};
+use kafka::Watermarks;
 
 use super::figures::Fold;
 use super::findings::{Findings, Place};
@@ -29,7 +29,7 @@ pub(super) struct Bounds {
     pub(super) order: Watermarks,
     pub(super) shipment: Watermarks,
     /// What group `repository` has committed.
-    pub(super) committed: Option<Committed>,
+    pub(super) committed: Option<i64>,
 }
 
 /// What was read of a partition.
@@ -149,7 +149,7 @@ impl<'a> PartitionCheck<'a> {
             self.state.last_outcome = self.state.last_outcome.max(Some(shipment.order_offset));
         }
         if is_first && self.bounds.shipment.low > 0 {
-            self.state.settled_before = self.bounds.committed.map_or(0, |committed| committed.offset);
+            self.state.settled_before = self.bounds.committed.unwrap_or(0);
         }
         for order in orders {
             let sighting = self.see(order);

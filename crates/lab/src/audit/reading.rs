@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use domain::Replicas;
-use kafka::{Committed, ConsumeError, ConsumedRecord, Consumer, Watermarks};
+use kafka::{ConsumeError, ConsumedRecord, Consumer, Fetch, Watermarks};
 use tokio_util::sync::CancellationToken;
 
 use super::figures::{Figures, Fold};
@@ -52,7 +52,7 @@ impl<'a> Topics<'a> {
     ) -> anyhow::Result<Self> {
         let servers = &kafka.bootstrap_servers;
         let consumer =
-            |group, topic| Consumer::for_replay(kafka, CLIENT, group, topic).context("could not make a consumer");
+            |group, topic| Consumer::new(kafka, CLIENT, group, topic, Fetch::Bulk).context("could not make a consumer");
         let (orders, shipments) = (consumer(CLIENT, ORDER)?, consumer(CLIENT, SHIPMENT)?);
         let repositories = consumer("repository", ORDER)?;
         orders.wait_for_broker().map_err(|error| {
@@ -168,7 +168,7 @@ impl<'a> Topics<'a> {
         mut visit: impl FnMut(&ConsumedRecord<'_>),
     ) -> Result<(), ConsumeError> {
         let end = offsets.end;
-        consumer.replay(i32::from(partition), offsets, stop, |record| {
+        consumer.read_all(i32::from(partition), offsets, stop, |record| {
             // Others write meanwhile.
             if record.offset() < end {
                 visit(record);
@@ -231,9 +231,9 @@ fn check_spare_partitions(
 }
 
 /// What group `repository` has committed. Who may not ask reads the topics all the same.
-fn committed(consumer: &Consumer, partition: i32, findings: &mut Findings) -> anyhow::Result<Option<Committed>> {
+fn committed(consumer: &Consumer, partition: i32, findings: &mut Findings) -> anyhow::Result<Option<i64>> {
     match consumer.committed(partition) {
-        Ok(committed) => Ok(committed),
+        Ok(committed) => Ok(committed.map(|committed| committed.offset)),
         Err(error) => {
             findings.not_checked(I9, error.to_string());
             Ok(None)

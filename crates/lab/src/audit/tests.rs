@@ -5,7 +5,7 @@ mod damage;
 use std::collections::HashSet;
 
 use domain::{OrderId, Outcome};
-use kafka::{Committed, Watermarks};
+use kafka::Watermarks;
 use proptest::prelude::*;
 
 use super::figures::Fold;
@@ -82,10 +82,7 @@ impl Logs {
                 low: 0,
                 high: count + count / 3,
             },
-            committed: Some(Committed {
-                offset: count,
-                decided: false,
-            }),
+            committed: Some(count),
         };
         Self {
             orders,

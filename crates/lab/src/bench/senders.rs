@@ -187,7 +187,7 @@ impl Connection {
             Self::Order(client) => {
                 let submission = Submission {
                     money,
-                    partition: Some(partition),
+                    partition,
                     time: Timestamp::now().unix_seconds(),
                     user_id: user(user_id),
                 };

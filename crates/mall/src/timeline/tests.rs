@@ -1,4 +1,4 @@
-use domain::{Detail, Order};
+use domain::{Detail, Order, Outcome};
 
 use super::*;
 
@@ -24,6 +24,7 @@ fn shipped(outcome: Outcome, offset: i64) -> Shipped {
         outcome,
         offset,
         service: "repository-0".to_owned(),
+        duplicate_of: None,
         detail: None,
         packed: None,
         time: None,
@@ -37,7 +38,6 @@ fn journey(shipment: Option<Shipped>) -> Journey {
         accepted: accepted(&order, 12),
         order,
         shipment,
-        duplicates: Vec::new(),
     }
 }
 
@@ -83,7 +83,7 @@ fn an_order_without_an_outcome_waits() {
 
 #[test]
 fn an_order_that_was_not_shipped_says_why() {
-    let detail = "the id is older than the duplicate window: it may have been shipped before";
+    let detail = "the record came so late that the order may have been shipped before";
     let rejected = Shipped {
         detail: Some(Detail::new(detail)),
         ..shipped(Outcome::Rejected, 14)
@@ -95,36 +95,8 @@ fn an_order_that_was_not_shipped_says_why() {
             "  accepted   08:32:54 UTC   gateway",
             "  written    08:32:55.328   order-0        order[0] offset 12",
             "  rejected                  repository-0   shipment[0] offset 14",
-            "    the id is older than the duplicate window: it may have been shipped before",
+            "    the record came so late that the order may have been shipped before",
         ],
-    );
-}
-
-#[test]
-fn further_records_are_listed_with_their_outcomes() {
-    let mut journey = journey(done(0, 2300));
-    let duplicate = |offset, shipment| Duplicate {
-        accepted: accepted(&journey.order, offset),
-        shipment,
-    };
-    let detail = Some(Detail::new("an order with this id was shipped before"));
-    let known = Shipped {
-        detail,
-        ..shipped(Outcome::Duplicate, 15)
-    };
-    journey.duplicates = vec![duplicate(9, Some(known)), duplicate(100, None)];
-    let text = render(&journey, today());
-    let lines: Vec<&str> = text.lines().skip(4).collect();
-    assert_eq!(
-        lines,
-        [
-            "  shipped    08:32:57.628   repository-0   shipment[0] offset 14   +2.3 s",
-            "  Further records with this id: attempts to write the order whose outcome was",
-            "  unknown.",
-            "  order[0] offset 9     duplicate   repository-0   shipment[0] offset 15",
-            "  order[0] offset 100",
-            "    waits to be shipped by repository-0",
-        ]
     );
 }
 

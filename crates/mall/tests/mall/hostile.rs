@@ -45,9 +45,7 @@ fn records(size: usize, ids: &mut OrderIdGenerator) -> Vec<Hostile> {
         ..Hostile::default()
     };
     let mut valid = || Hostile {
-        value: Some(order(
-            &ids.next(Timestamp::now(), 0).expect("a steady clock").to_string(),
-        )),
+        value: Some(order(&ids.next(Timestamp::now()).expect("a steady clock").to_string())),
         outcome: Some(Outcome::Shipped),
         ..Hostile::default()
     };
@@ -159,7 +157,7 @@ async fn each_hostile_record_has_one_outcome_and_the_region_goes_on_in_128_mib(
         shipments(&kafka, NUMBER).await.len() >= hostile.len()
     })
     .await;
-    let last = ids.next(Timestamp::now(), 0).expect("a steady clock").to_string();
+    let last = ids.next(Timestamp::now()).expect("a steady clock").to_string();
     hostile.push(Hostile {
         value: Some(order(&last)),
         outcome: Some(Outcome::Shipped),

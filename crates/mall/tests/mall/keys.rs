@@ -1,11 +1,14 @@
 //! Orders with an `Idempotency-Key`: a submission that comes again is the same order.
 
+use std::time::Duration;
+
+use domain::{Outcome, Shipment};
 use embedded::Instance;
 use futures_util::future::join_all;
 use hyper::StatusCode;
 use rstest::rstest;
 
-use crate::support::{Broker, Reply, Stage, eventually, partition, read, shipments};
+use crate::support::{Attempt, Broker, Reply, Stage, append_attempts, eventually, partition, read, shipments};
 
 async fn order(stage: &Stage, key: &str, form: &str) -> Reply {
     stage
@@ -66,7 +69,7 @@ async fn a_key_that_comes_over_a_hundred_connections_at_once_is_one_record(#[cas
 }
 
 #[tokio::test]
-async fn an_order_of_unknown_outcome_is_the_same_order_when_its_key_comes_again() {
+async fn a_retry_after_an_unknown_outcome_is_shipped_once_with_the_first_attempt() {
     let stage = Stage::on_mock(|_| {}).await;
     order(&stage, "before", "partition=1").await;
     stage.cluster().mock().broker_down(1).expect("down");
@@ -79,17 +82,82 @@ async fn an_order_of_unknown_outcome_is_the_same_order_when_its_key_comes_again(
         reply.is_some()
     })
     .await;
-    let reply = reply.expect("taken");
-    assert_eq!(reply.json()["order_id"], unknown.json()["order_id"]);
+    let receipt = reply.expect("taken");
+    assert_ne!(
+        receipt.json()["order_id"],
+        unknown.json()["order_id"],
+        "each attempt has an id of its own"
+    );
     eventually("every record has an outcome", async || {
         shipments(&stage.kafka, 1).await.len() == read(&stage.kafka, "order", 1).await.len()
     })
     .await;
-    let shipped = shipments(&stage.kafka, 1).await;
-    let shipped = shipped.iter().filter(|shipment| {
-        shipment.outcome == domain::Outcome::Shipped
-            && shipment.order_id.map(|id| id.to_string()) == Some(reply.order_id())
-    });
-    assert_eq!(shipped.count(), 1);
+    let shipments = shipments(&stage.kafka, 1).await;
+    let mark = shipments
+        .iter()
+        .find(|shipment| shipment.order_id.map(|id| id.to_string()) == Some(receipt.order_id()));
+    let mark = mark.expect("an outcome").mark;
+    let is_shipped = |shipment: &&Shipment| shipment.mark == mark && shipment.outcome == Outcome::Shipped;
+    assert_eq!(shipments.iter().filter(is_shipped).count(), 1);
+    stage.close().await;
+}
+
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
+#[tokio::test]
+async fn attempts_with_one_key_and_request_within_ten_minutes_are_one_order(#[case] broker: Broker) {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let mut stage = Stage::open(broker).await;
+    let attempt = |ago, request| Attempt {
+        id: Attempt::id_of(1, ago),
+        money: 7,
+        idempotency: Some(("k", request)),
+    };
+    let outcomes = async |stage: &Stage, count: usize| -> Vec<Outcome> {
+        eventually("every record has an outcome", async || {
+            shipments(&stage.kafka, 1).await.len() == count
+        })
+        .await;
+        shipments(&stage.kafka, 1)
+            .await
+            .iter()
+            .map(|shipment| shipment.outcome)
+            .collect()
+    };
+    let first = [
+        attempt(MINUTE * 12, ""),
+        attempt(MINUTE * 12, "money=7"),
+        attempt(MINUTE * 11, ""),
+    ];
+    append_attempts(&stage.kafka, 1, &first).await;
+    let expected = [Outcome::Shipped, Outcome::Shipped, Outcome::Duplicate];
+    assert_eq!(outcomes(&stage, 3).await, expected);
+    // A repository that was started anew knows it from the log; an attempt after more than ten minutes is another order.
+    stage.restart(Instance::Repository(partition(1))).await;
+    append_attempts(&stage.kafka, 1, &[attempt(MINUTE * 3, ""), attempt(MINUTE, "")]).await;
+    assert_eq!(outcomes(&stage, 5).await[3..], [Outcome::Duplicate, Outcome::Shipped]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_posted_to_an_order_service_itself_counts_too() {
+    let stage = Stage::on_mock(|_| {}).await;
+    let address = stage.address(Instance::Order(partition(1)));
+    let body = r#"{"money":7,"partition":1,"time":1,"user_id":"7"}"#;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let reply = stage.client.post_json(address, &[("idempotency-key", "k")], body).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
+        ids.push(reply.order_id());
+    }
+    assert_eq!(ids[0], ids[1]);
+    let other = body.replace("7,", "8,");
+    let reply = stage
+        .client
+        .post_json(address, &[("idempotency-key", "k")], &other)
+        .await;
+    assert_eq!(reply.status, StatusCode::CONFLICT, "{}", reply.text);
     stage.close().await;
 }

@@ -130,7 +130,8 @@ async fn a_repository_stops_in_time_while_its_broker_is_paused() {
 async fn answers(kafka: &kafka::Config) -> bool {
     let kafka = kafka.clone();
     let ask = move || {
-        let consumer = kafka::Consumer::new(&kafka, "test", "test", "shipment").expect("a consumer");
+        let consumer =
+            kafka::Consumer::new(&kafka, "test", "test", "shipment", kafka::Fetch::Live).expect("a consumer");
         consumer.watermarks(i32::from(NUMBER)).is_ok()
     };
     tokio::task::spawn_blocking(ask).await.expect("no panic")

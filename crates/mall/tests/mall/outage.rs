@@ -1,6 +1,5 @@
 //! A broker that is down, slow, or lacks a partition.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use domain::Replicas;
@@ -10,7 +9,7 @@ use hyper::StatusCode;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Asked, Client, Stage, Told, config, eventually, partition, read};
+use crate::support::{Asked, Client, Stage, Told, config, eventually, partition};
 
 /// The contract's bound for any answer.
 const ANSWER: Duration = Duration::from_secs(6);
@@ -53,30 +52,6 @@ async fn a_broker_that_is_down_costs_503_or_504_in_time_and_nobody_needs_a_resta
     // What was answered with 504 may be in the log, what was answered with 503 is not.
     told.verify(&stage.kafka).await;
     stage.settled(stage.orders().await).await;
-    stage.close().await;
-}
-
-#[tokio::test]
-async fn a_full_queue_is_503_and_what_was_refused_is_not_written() {
-    let stage = Stage::on_mock(|config| config.order.queue_capacity = NonZeroU32::MIN).await;
-    stage
-        .cluster()
-        .mock()
-        .broker_round_trip_time(1, Duration::from_millis(200))
-        .expect("a slow broker");
-    let replies = join_all((0..20).map(|_| stage.client.order(stage.gateway(), 0))).await;
-    let with = |status| replies.iter().filter(|reply| reply.status == status).count();
-    let (taken, refused) = (with(StatusCode::OK), with(StatusCode::SERVICE_UNAVAILABLE));
-    assert!(
-        taken > 0 && refused > 0 && taken + refused == 20,
-        "{taken} taken, {refused} refused"
-    );
-    stage
-        .cluster()
-        .mock()
-        .broker_round_trip_time(1, Duration::ZERO)
-        .expect("a fast broker");
-    assert_eq!(read(&stage.kafka, "order", 0).await.len(), taken);
     stage.close().await;
 }
 

@@ -1,10 +1,12 @@
 //! Records that are no orders, and orders that come twice.
 
+use std::time::Duration;
+
 use domain::Outcome;
 use hyper::StatusCode;
 use rstest::rstest;
 
-use crate::support::{Broker, NewRecord, Stage, append, eventually, read, shipments};
+use crate::support::{Attempt, Broker, NewRecord, Stage, append, append_attempts, eventually, read, shipments};
 
 #[rstest]
 #[case::mock(Broker::Mock)]
@@ -15,7 +17,8 @@ async fn what_is_not_an_order_is_rejected_and_the_partition_goes_on(#[case] brok
     let stage = Stage::open(broker).await;
     let valid = r#"{"money":1,"order_id":"1468136426238382080","time":1638865975,"user_id":"1"}"#;
     let huge = vec![b'['; 200_000];
-    let poison: [&[u8]; 6] = [b"", b"null", b"{\"money\":", b"\xff\xfe", b"{\"money\":-1}", &huge];
+    let array = br#"[1,"1468136426238382080",1638865975,"1"]"#;
+    let poison: [&[u8]; 6] = [b"", array, b"{\"money\":", b"\xff\xfe", b"{\"money\":-1}", &huge];
     let mut records = poison.map(|value| NewRecord { key: None, value }).to_vec();
     records.push(NewRecord {
         key: Some("1468136426238382080"),
@@ -88,5 +91,55 @@ async fn an_order_that_comes_twice_is_shipped_once(#[case] broker: Broker) {
         (&statistics["total"]["shipped"], &statistics["total"]["duplicates"]),
         (&2.into(), &2.into())
     );
+    stage.close().await;
+}
+
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
+#[tokio::test]
+async fn two_orders_with_one_id_are_both_shipped(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
+    let id = Attempt::id_of(1, Duration::ZERO);
+    let attempt = |money| Attempt {
+        id,
+        money,
+        idempotency: None,
+    };
+    append_attempts(&stage.kafka, 1, &[attempt(1), attempt(2), attempt(1)]).await;
+    stage.settled(3).await;
+    let outcomes: Vec<Outcome> = shipments(&stage.kafka, 1)
+        .await
+        .iter()
+        .map(|shipment| shipment.outcome)
+        .collect();
+    assert_eq!(outcomes, [Outcome::Shipped, Outcome::Shipped, Outcome::Duplicate]);
+    stage.close().await;
+}
+
+#[rstest]
+#[case::mock(Broker::Mock)]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+#[case::real(Broker::Real)]
+#[tokio::test]
+async fn an_outcome_is_never_stamped_with_a_time_in_the_future(#[case] broker: Broker) {
+    let stage = Stage::open(broker).await;
+    let id = Attempt::id_of(1, Duration::ZERO) + (3600 * 1000 << 22);
+    let value = format!(r#"{{"money":1,"order_id":"{id}","time":1,"user_id":"1"}}"#);
+    let (key, value) = (id.to_string(), value.into_bytes());
+    let ahead = NewRecord {
+        key: Some(&key),
+        value: &value,
+    };
+    append(&stage.kafka, 1, &[ahead]).await;
+    stage.client.order(stage.gateway(), 1).await;
+    stage.settled(2).await;
+    let now = domain::Timestamp::now().unix_millis().cast_signed();
+    for outcome in read(&stage.kafka, "shipment", 1).await {
+        assert!(outcome.timestamp <= Some(now), "{outcome:?}");
+    }
+    let reply = stage.client.get(stage.gateway(), &format!("/orders/{id}")).await;
+    assert!(reply.text.contains("\"outcome\":\"shipped\""), "{}", reply.text);
     stage.close().await;
 }

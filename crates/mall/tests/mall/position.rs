@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use domain::{OrderId, Outcome, Shipment, Timestamp};
+use domain::{Mark, OrderId, Outcome, Shipment, Timestamp};
 use kafka::{Producer, Record};
 
-use crate::support::{Child, PATIENCE, create_topics, eventually, order, order_ids, real_kafka, recreate, shipments};
+use crate::support::{
+    Child, PATIENCE, commit, committed, create_topics, eventually, order, order_ids, order_value, real_kafka, recreate,
+    shipments,
+};
+
+/// The mark of the orders that `order` writes.
+fn mark(id: u64) -> Mark {
+    Mark::of_content(&order_value(id))
+}
 
 /// The region under test.
 const NUMBER: u16 = 1;
@@ -60,7 +68,7 @@ async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
     .await;
     decided.signal("KILL");
     decided.ended(PATIENCE).await;
-    // The position is that of the last outcome, though an older one has a larger offset.
+    // The position is after the last outcome.
     order(&kafka, NUMBER, 21..23).await;
     let proved = repository(&kafka, &[]);
     proved.ready("repository-1").await;
@@ -88,6 +96,60 @@ async fn what_was_decided_about_a_lost_position_is_not_decided_again() {
 
 #[tokio::test]
 #[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn an_offset_that_another_client_commits_moves_no_position() {
+    let kafka = real_kafka();
+    create_topics(&kafka, 3).await;
+    order(&kafka, NUMBER, 1..4).await;
+    // As `kcat -G repository` does for a look into the topic, before anything was shipped and after it.
+    commit(&kafka, NUMBER, 3).await;
+    let mut first = repository(&kafka, &[]);
+    eventually("three orders are shipped", async || shipped(&kafka).await.len() == 3).await;
+    first.signal("KILL");
+    first.ended(PATIENCE).await;
+    order(&kafka, NUMBER, 4..6).await;
+    commit(&kafka, NUMBER, 5).await;
+    let _second = repository(&kafka, &[]);
+    eventually("all orders are shipped", async || shipped(&kafka).await.len() == 5).await;
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn a_topic_that_is_recreated_while_it_is_consumed_is_a_lost_position() {
+    let kafka = real_kafka();
+    create_topics(&kafka, 3).await;
+    order(&kafka, NUMBER, 1..6).await;
+    let mut repository = repository(&kafka, &[]);
+    eventually("five orders are shipped", async || shipped(&kafka).await.len() == 5).await;
+    recreate(&kafka, "order").await;
+    order(&kafka, NUMBER, 11..31).await;
+    assert_eq!(repository.ended(PATIENCE).await.code(), Some(1));
+    let expected = "expected order 5 at offset 4 of topic order";
+    eventually(expected, async || repository.printed().contains(expected)).await;
+    assert_eq!(shipped(&kafka).await.len(), 5);
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
+async fn a_recreated_topic_shipment_is_not_taken_for_one_that_was_never_shipped() {
+    let kafka = real_kafka();
+    create_topics(&kafka, 3).await;
+    order(&kafka, NUMBER, 1..6).await;
+    let mut first = repository(&kafka, &[]);
+    eventually("the repository has committed an offset", async || {
+        committed(&kafka, NUMBER).await == Some(5)
+    })
+    .await;
+    first.signal("KILL");
+    first.ended(PATIENCE).await;
+    recreate(&kafka, "shipment").await;
+    let mut refused = repository(&kafka, &[]);
+    assert_eq!(refused.ended(PATIENCE).await.code(), Some(1));
+    let expected = "group repository has committed an offset";
+    eventually(expected, async || refused.printed().contains(expected)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs MALL_TEST_KAFKA: a real broker"]
 async fn a_start_reads_back_the_window_and_not_the_log() {
     const OLD: u64 = 40_000;
     const IN_WINDOW: u64 = 10_000;
@@ -109,6 +171,8 @@ async fn a_start_reads_back_the_window_and_not_the_log() {
                     order_id: id.to_string().parse().ok(),
                     order_offset,
                     outcome: Outcome::Shipped,
+                    mark: Some(mark(*id)),
+                    duplicate_of: None,
                     detail: None,
                     packed_at: Some(now),
                     shipped_at: Some(now),
@@ -136,7 +200,7 @@ async fn a_start_reads_back_the_window_and_not_the_log() {
         }
     }
     producer.close(PATIENCE).await;
-    // The position is lost, because there are no orders: it is decided once everything has been read back.
+    // The position is lost, because there are no orders: it is decided once everything has been read back, and that twice.
     let repository = repository(&kafka, &[("MALL_REPOSITORY__ON_LOST_POSITION", "latest")]);
     repository.ready("repository-1").await;
     let taking_over = || {
@@ -148,7 +212,11 @@ async fn a_start_reads_back_the_window_and_not_the_log() {
     };
     eventually("it says what it has read", async || taking_over().is_some()).await;
     let line: serde_json::Value = serde_json::from_str(&taking_over().expect("a line")).expect("JSON");
-    assert_eq!(line["outcomes_read"], IN_WINDOW, "{line}");
+    assert_eq!(
+        line["outcomes_read"],
+        IN_WINDOW + 1,
+        "the decision is an outcome too: {line}"
+    );
 
     // An order of the window is recognised, an older one is not shipped again.
     order(&kafka, NUMBER, fresh..fresh + 1).await;

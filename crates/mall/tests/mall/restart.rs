@@ -100,12 +100,13 @@ async fn an_id_from_the_future_is_not_overtaken_but_refused(#[case] broker: Brok
     let mut stage = Stage::open(broker).await;
     // An id of order-1 that was made in the year 2079, as by a clock that was wrong.
     let future = format!("{}", ((1_u64 << 41) - 1) << 22 | 1 << 12);
+    let value = format!(r#"{{"money":1,"order_id":"{future}","time":1,"user_id":"1"}}"#);
     append(
         &stage.kafka,
         1,
         &[NewRecord {
             key: Some(&future),
-            value: b"poison",
+            value: value.as_bytes(),
         }],
     )
     .await;

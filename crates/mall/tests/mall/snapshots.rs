@@ -78,13 +78,13 @@ async fn a_snapshot_is_written_while_orders_come_and_not_while_nothing_does() {
 }
 
 #[rstest]
-#[case::another_cluster(r#"{"format":1,"cluster":"other","regions":[]}"#, "found one of cluster other")]
+#[case::another_cluster(r#"{"format":2,"cluster":"other","regions":[]}"#, "found one of cluster other")]
 #[case::an_older_format(
     r#"{"format":0,"orders":[5,5,5]}"#,
-    "expected a snapshot of format 1, found format 0"
+    "expected a snapshot of format 2, found format 0"
 )]
 #[case::damage(
-    r#"{"format":1,"cluster":null,"regions":[{"order":{"orders":"#,
+    r#"{"format":2,"cluster":null,"regions":[{"order":{"orders":"#,
     "the snapshot is damaged"
 )]
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn a_topic_with_the_wrong_cleanup_policy_is_an_error() {
         printed.contains("expected cleanup.policy=delete, found compact"),
         "{printed}"
     );
-    let consumer = kafka::Consumer::new(&kafka, "test", "test", "shipment").expect("a consumer");
+    let consumer = kafka::Consumer::new(&kafka, "test", "test", "shipment", kafka::Fetch::Live).expect("a consumer");
     let shipment = move || consumer.leaders();
     let shipment = tokio::task::spawn_blocking(shipment).await.expect("no panic");
     assert_eq!(shipment.expect("an answer"), [], "the others are not created then");
@@ -216,7 +216,7 @@ async fn kcat_and_lag_displays_see_what_the_contract_says() {
         String::from_utf8(output.stdout).expect("text")
     };
     let time = order_id.parse::<domain::OrderId>().expect("an id").time().unix_millis();
-    let headers = "idempotency-key=key-1,idempotency-drawn=none,traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = "idempotency-key=key-1,idempotency-request=money=5&user_id=42,traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     assert_eq!(kcat("order", "%k %T %h"), format!("{order_id} {time} {headers}"));
     assert!(kcat("order", "%s").starts_with(&format!(r#"{{"money":5,"order_id":"{order_id}","time":"#)));
     let shipment = kcat("shipment", "%k %T %s");
@@ -228,7 +228,8 @@ async fn kcat_and_lag_displays_see_what_the_contract_says() {
     let committed = async || {
         let kafka = kafka.clone();
         let ask = move || {
-            let reader = kafka::Consumer::new(&kafka, "test", "repository", "order").expect("a reader");
+            let reader =
+                kafka::Consumer::new(&kafka, "test", "repository", "order", kafka::Fetch::Live).expect("a reader");
             reader.committed(partition(1).id()).expect("an answer")
         };
         tokio::task::spawn_blocking(ask).await.expect("no panic")

@@ -120,7 +120,7 @@ impl Reader {
         let bounds = self.consumer.watermarks(PARTITION)?;
         let offsets = bounds.low.max(bounds.high - TAIL_OFFSETS)..bounds.high;
         let (mut last, mut valid): (Option<Result<i64, SnapshotError>>, Option<Snapshot>) = (None, None);
-        self.consumer.replay(PARTITION, offsets, &self.shutdown, |record| {
+        self.consumer.read_all(PARTITION, offsets, &self.shutdown, |record| {
             if record.key() != Some(Snapshot::KEY) {
                 return;
             }

@@ -75,14 +75,15 @@ fn the_record_has_a_format_that_does_not_change_unnoticed() {
     assert!(counted.is_ok());
     let last_order = String::from_utf8(order(5).to_record()).expect("JSON");
     let nothing = r#"{"begin":0,"next":0,"last":null}"#;
-    let shipment = format!(r#"{{"shipped":0,"duplicates":0,"rejected":0,"outcomes":0,"position":{nothing}}}"#);
+    let shipment =
+        format!(r#"{{"shipped":0,"duplicates":0,"rejected":0,"outcomes":0,"since_skip":[0,0],"position":{nothing}}}"#);
     let empty =
         format!(r#"{{"order":{{"orders":0,"money":0,"last_order":null,"position":{nothing}}},"shipment":{shipment}}}"#);
     let position = r#"{"begin":0,"next":1,"last":{"offset":0,"timestamp":7,"order_id":"5"}}"#;
     let second = format!(
         r#"{{"order":{{"orders":1,"money":81,"last_order":{last_order},"position":{position}}},"shipment":{shipment}}}"#
     );
-    let expected = format!(r#"{{"format":1,"cluster":"one","regions":[{empty},{second}]}}"#);
+    let expected = format!(r#"{{"format":2,"cluster":"one","regions":[{empty},{second}]}}"#);
     let record = snapshot_of(&statistics).to_record();
     assert_eq!(String::from_utf8(record).expect("JSON"), expected);
 }
@@ -96,24 +97,24 @@ fn another_format_or_cluster_and_what_cannot_be_are_told_apart() {
     let position = r#"{"begin":0,"next":1,"last":{"offset":0,"timestamp":0,"order_id":null}}"#;
     let region = |orders: u64, position: &str| {
         format!(
-            r#"{{"format":1,"cluster":null,"regions":[{{
+            r#"{{"format":2,"cluster":null,"regions":[{{
             "order":{{"orders":{orders},"money":1,"last_order":null,"position":{position}}},
-            "shipment":{{"shipped":0,"duplicates":0,"rejected":0,"outcomes":0,
+            "shipment":{{"shipped":0,"duplicates":0,"rejected":0,"outcomes":0,"since_skip":[0,0],
                 "position":{{"begin":0,"next":0,"last":null}}}}}}]}}"#
         )
     };
     for (value, reason) in [
         (
             r#"{"format":0,"totals":[]}"#,
-            "expected a snapshot of format 1, found format 0",
+            "expected a snapshot of format 2, found format 0",
         ),
-        (r#"{"format":2}"#, "found format 2"),
+        (r#"{"format":1}"#, "found format 1"),
         (
-            r#"{"format":1,"cluster":"other","regions":[]}"#,
+            r#"{"format":2,"cluster":"other","regions":[]}"#,
             "expected a snapshot of cluster one, found one of cluster other",
         ),
         (
-            r#"{"format":1,"cluster":"one","regions":[{}]}"#,
+            r#"{"format":2,"cluster":"one","regions":[{}]}"#,
             "damaged: missing field",
         ),
         ("", "damaged: EOF"),
@@ -139,7 +140,7 @@ fn another_format_or_cluster_and_what_cannot_be_are_told_apart() {
         Snapshot::from_record(valid.as_bytes(), CLUSTER).is_ok(),
         "a broker that tells no cluster"
     );
-    assert!(Snapshot::from_record(br#"{"format":1,"cluster":"one","regions":[]}"#, None).is_ok());
+    assert!(Snapshot::from_record(br#"{"format":2,"cluster":"one","regions":[]}"#, None).is_ok());
 }
 
 #[test]

@@ -14,6 +14,8 @@ fn log() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
             order_id: None,
             order_offset,
             outcome,
+            mark: None,
+            duplicate_of: None,
             detail: None,
             packed_at: None,
             shipped_at: None,

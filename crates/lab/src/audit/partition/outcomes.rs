@@ -109,7 +109,7 @@ fn judge_outcome(bounds: Bounds, suspect: &Suspect, occurrence: Occurrence, find
         (Occurrence::Repeated, Outcome::Shipped) => findings.offence(I4, place, || {
             "shipped a second time: an earlier record has the same id".to_owned()
         }),
-        (Occurrence::Repeated, _) | (_, Outcome::Shipped) => {}
+        (Occurrence::Repeated, _) | (_, Outcome::Shipped | Outcome::Skipped) => {}
         (_, Outcome::Duplicate | Outcome::Rejected) if bounds.order.low > 0 => findings.not_checked(
             I4,
             format!(

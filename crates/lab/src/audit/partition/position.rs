@@ -1,7 +1,5 @@
 //! Whether a repository is where its outcomes say.
 
-use kafka::Committed;
-
 use super::{Bounds, ORDER, PartitionCheck, SHIPMENT};
 use crate::audit::findings::Place;
 use crate::audit::invariant::Invariant::I9;
@@ -15,7 +13,7 @@ impl PartitionCheck<'_> {
             committed,
             ..
         } = self.bounds;
-        let Some(Committed { offset, decided }) = committed else {
+        let Some(offset) = committed else {
             let remark = format!("{ORDER}[{partition}]: group repository has committed nothing");
             self.findings.remark(I9, remark);
             return;
@@ -24,10 +22,6 @@ impl PartitionCheck<'_> {
         let covered = self.state.last_outcome.map(|last| last + 1);
         let place = Place::record(ORDER, partition, offset, None);
         match covered {
-            _ if decided => self.findings.remark(
-                I9,
-                format!("{ORDER}[{partition}]: an operator has decided to go on at offset {offset}"),
-            ),
             Some(covered) if offset > covered => self.findings.offence(I9, place, || {
                 format!(
                     "group repository has committed this offset, expected at most {covered}, after its last outcome"

@@ -1,7 +1,6 @@
 //! One thing that is wrong, and what is found.
 
 use domain::Outcome;
-use kafka::Committed;
 
 use super::*;
 
@@ -147,9 +146,9 @@ fn an_order_of_another_region_is_found_in_both_topics() {
 
 #[test]
 fn a_repository_may_be_behind_its_outcomes_and_not_ahead_of_them() {
-    for (offset, decided, expected) in [(0, false, 0), (6, false, 0), (7, false, 1), (7, true, 0)] {
+    for (offset, expected) in [(0, 0), (6, 0), (7, 1)] {
         let mut logs = Logs::six();
-        logs.bounds.committed = Some(Committed { offset, decided });
+        logs.bounds.committed = Some(offset);
         let failing = logs.failing();
         assert_eq!(failing.len(), expected, "{failing:?}");
         assert!(
@@ -181,10 +180,7 @@ fn what_retention_has_removed_is_not_checked() {
     );
     // Nothing is left of the outcomes: the group's offset tells what they were of.
     logs.shipments.clear();
-    logs.bounds.committed = Some(Committed {
-        offset: 4,
-        decided: false,
-    });
+    logs.bounds.committed = Some(4);
     assert_eq!(
         logs.failing().len(),
         2,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use domain::{Money, Order, OrderId, OrderIdGenerator, Outcome, Shipment, Timestamp};
-use kafka::{Consumer, Record, TransactionalProducer};
+use kafka::{Consumer, Fetch, Record, TransactionalProducer};
 use lab::ServiceUrl;
 use lab::audit::Report;
 use lab::ledger::{Answer, Ledger, Line, Phase, Run};
@@ -184,7 +184,7 @@ pub(super) fn money() -> Money {
 /// An id of a replica, some milliseconds after all began.
 pub(super) fn id(ordinal: u16, number: u64) -> OrderId {
     let mut ids = OrderIdGenerator::new(partition(ordinal).into(), None);
-    ids.next(Timestamp::from_unix_millis(BEGUN + number), 0).expect("an id")
+    ids.next(Timestamp::from_unix_millis(BEGUN + number)).expect("an id")
 }
 
 fn shipped(order_id: Option<OrderId>, order_offset: i64, outcome: Outcome) -> Shipment {
@@ -192,6 +192,8 @@ fn shipped(order_id: Option<OrderId>, order_offset: i64, outcome: Outcome) -> Sh
         order_id,
         order_offset,
         outcome,
+        mark: None,
+        duplicate_of: None,
         detail: None,
         packed_at: None,
         shipped_at: None,
@@ -216,8 +218,9 @@ async fn write_transaction(kafka: &kafka::Config, value: Vec<u8>) {
 
 /// Commits an offset for group `repository`.
 async fn commit(kafka: &kafka::Config, offset: i64) {
-    let consumer = Consumer::new(kafka, "test", "repository", "order").expect("a consumer");
-    consumer.commit(i32::from(NUMBER), offset);
+    let consumer = Consumer::new(kafka, "test", "repository", "order", Fetch::Live).expect("a consumer");
+    let metadata = String::new();
+    consumer.commit(i32::from(NUMBER), &kafka::Committed { offset, metadata });
     eventually("the offset is committed", async || {
         let committed = consumer.committed(i32::from(NUMBER)).expect("an answer");
         committed.is_some_and(|committed| committed.offset == offset)

@@ -2,6 +2,7 @@
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{PATIENCE, create_topics, eventually};
@@ -50,4 +51,40 @@ pub(crate) async fn limit_retention(kafka: &kafka::Config, topic: &str, millisec
     for altered in altered.expect("an answer") {
         altered.expect("altered");
     }
+}
+
+/// Commits an offset of topic `order` for group `repository`, as any client can.
+pub(crate) async fn commit(kafka: &kafka::Config, partition: u16, offset: i64) {
+    let (consumer, mut list) = repository_group(kafka, partition);
+    list.set_all_offsets(Offset::Offset(offset)).expect("an offset");
+    let commit = move || consumer.commit(&list, CommitMode::Sync);
+    tokio::task::spawn_blocking(commit)
+        .await
+        .expect("no panic")
+        .expect("committed");
+}
+
+/// The offset of topic `order` that group `repository` has committed.
+pub(crate) async fn committed(kafka: &kafka::Config, partition: u16) -> Option<i64> {
+    let (consumer, list) = repository_group(kafka, partition);
+    let ask = move || consumer.committed_offsets(list, PATIENCE);
+    let list = tokio::task::spawn_blocking(ask)
+        .await
+        .expect("no panic")
+        .expect("an answer");
+    match list.elements()[0].offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}
+
+fn repository_group(kafka: &kafka::Config, partition: u16) -> (BaseConsumer, TopicPartitionList) {
+    let consumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.bootstrap_servers)
+        .set("group.id", kafka.name("repository"))
+        .create()
+        .expect("a client");
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&kafka.name("order"), i32::from(partition));
+    (consumer, list)
 }

@@ -108,6 +108,12 @@ impl Client {
         self.try_request(post(gateway, headers, body)).await.expect("a reply")
     }
 
+    /// Posts an order as JSON, with more headers.
+    pub(crate) async fn post_json(&self, address: SocketAddr, headers: &[(&str, &str)], body: &str) -> Reply {
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        self.post(address, &headers, body.to_owned()).await
+    }
+
     /// Posts an order as a form, with more headers.
     pub(crate) async fn post_form(&self, gateway: SocketAddr, headers: &[(&str, &str)], form: &str) -> Reply {
         let headers = [&[("content-type", FORM)], headers].concat();

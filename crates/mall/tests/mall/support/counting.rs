@@ -132,19 +132,17 @@ pub(crate) async fn snapshots(kafka: &kafka::Config) -> Vec<Snapshot> {
     entries.iter().map(|entry| snapshot(&entry.value)).collect()
 }
 
+/// The value of the record that [`order`] writes for an id.
+pub(crate) fn order_value(id: u64) -> Vec<u8> {
+    format!(r#"{{"money":{},"order_id":"{id}","time":1,"user_id":"1"}}"#, id % 100).into_bytes()
+}
+
 /// Writes an order for each of these ids.
 pub(crate) async fn order(kafka: &kafka::Config, region: u16, ids: std::ops::Range<u64>) {
-    let order = |id: u64| {
-        let value = format!(r#"{{"money":{},"order_id":"{id}","time":1,"user_id":"1"}}"#, id % 100);
-        (id.to_string(), value)
-    };
-    let orders: Vec<(String, String)> = ids.map(order).collect();
+    let orders: Vec<(String, Vec<u8>)> = ids.map(|id| (id.to_string(), order_value(id))).collect();
     let records: Vec<NewRecord<'_>> = orders
         .iter()
-        .map(|(id, value)| NewRecord {
-            key: Some(id),
-            value: value.as_bytes(),
-        })
+        .map(|(id, value)| NewRecord { key: Some(id), value })
         .collect();
     append(kafka, region, &records).await;
 }
@@ -156,6 +154,8 @@ pub(crate) async fn ship(kafka: &kafka::Config, region: u16, offsets: std::ops::
             order_id: None,
             order_offset,
             outcome: Outcome::Shipped,
+            mark: None,
+            duplicate_of: None,
             detail: None,
             packed_at: None,
             shipped_at: None,

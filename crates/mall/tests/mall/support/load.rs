@@ -80,7 +80,7 @@ async fn write(kafka: kafka::Config, number: u16, pause: Duration, stop: Cancell
         let batch: Vec<_> = (0..BATCH)
             .map(|_| {
                 let asked = told.ask(number);
-                let id = ids.next(Timestamp::now(), 0).expect("a steady clock");
+                let id = ids.next(Timestamp::now()).expect("a steady clock");
                 let (money, user_id) = (asked.money, asked.user_id);
                 let value = format!(r#"{{"money":{money},"order_id":"{id}","time":1,"user_id":"{user_id}"}}"#);
                 (asked, id, id.to_string(), value.into_bytes())

@@ -1,7 +1,9 @@
 //! A look into the log, past the services.
 
-use domain::{Shipment, Timestamp};
-use kafka::{Consumer, Delivery, Producer, Record, SendError};
+use std::time::Duration;
+
+use domain::{IDEMPOTENCY_KEY, IDEMPOTENCY_REQUEST, OrderId, Shipment, Timestamp};
+use kafka::{Consumer, Delivery, Fetch, Producer, Record, SendError};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -18,12 +20,12 @@ pub(crate) struct Entry {
 pub(crate) async fn read(kafka: &kafka::Config, topic: &'static str, partition: u16) -> Vec<Entry> {
     let kafka = kafka.clone();
     let read = move || {
-        let reader = Consumer::new(&kafka, "test", "test", topic).expect("a reader");
+        let reader = Consumer::new(&kafka, "test", "test", topic, Fetch::Live).expect("a reader");
         let partition = i32::from(partition);
         let found = reader.watermarks(partition).expect("an answer");
         let mut entries = Vec::new();
         reader
-            .replay(partition, found.low..found.high, &CancellationToken::new(), |record| {
+            .read_all(partition, found.low..found.high, &CancellationToken::new(), |record| {
                 entries.push(Entry {
                     offset: record.offset(),
                     key: record.key().map(str::to_owned),
@@ -89,4 +91,39 @@ pub(crate) async fn deliver(
         })
         .collect();
     producer.send_batch(&records).await
+}
+
+/// An order with a key, as order-N writes it: each attempt has an id of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) id: u64,
+    pub(crate) money: u32,
+    /// The key and the request; `None` for an order without a key.
+    pub(crate) idempotency: Option<(&'a str, &'a str)>,
+}
+
+impl Attempt<'_> {
+    /// An id of the replica of a partition that was made so long ago.
+    pub(crate) fn id_of(partition: u16, ago: Duration) -> u64 {
+        OrderId::smallest_at(Timestamp::now() - ago).get() | (u64::from(partition) << 12)
+    }
+}
+
+/// Puts orders into topic `order` with the times of their ids.
+pub(crate) async fn append_attempts(kafka: &kafka::Config, partition: u16, attempts: &[Attempt<'_>]) {
+    let mut producer = Producer::new(kafka, "test", "order").expect("a producer");
+    for Attempt { id, money, idempotency } in attempts {
+        let (key, id): (String, OrderId) = (id.to_string(), id.to_string().parse().expect("an id"));
+        let value = format!(r#"{{"money":{money},"order_id":"{key}","time":1,"user_id":"1"}}"#);
+        let headers = idempotency.map(|(key, request)| [(IDEMPOTENCY_KEY, key), (IDEMPOTENCY_REQUEST, request)]);
+        let record = Record {
+            partition: i32::from(partition),
+            key: Some(&key),
+            value: value.as_bytes(),
+            timestamp: id.time().unix_millis().cast_signed(),
+            headers: headers.as_ref().map_or(&[], |headers| headers.as_slice()),
+        };
+        producer.send_batch(&[record]).await.remove(0).expect("delivered");
+    }
+    producer.close(super::PATIENCE).await;
 }

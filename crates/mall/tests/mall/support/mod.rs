@@ -11,12 +11,12 @@ mod told;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use admin::{delete_records, limit_retention, recreate};
+pub(crate) use admin::{commit, committed, delete_records, limit_retention, recreate};
 pub(crate) use child::Child;
 pub(crate) use client::{Client, Reply, read_status, send_raw};
-pub(crate) use counting::{Counting, fold, order, ship, snapshots, write};
+pub(crate) use counting::{Counting, fold, order, order_value, ship, snapshots, write};
 pub(crate) use load::Load;
-pub(crate) use log::{NewRecord, append, order_ids, read, shipments};
+pub(crate) use log::{Attempt, NewRecord, append, append_attempts, order_ids, read, shipments};
 pub(crate) use stage::{Broker, Stage, config, create_topics, kafka_at, needed, partition, real_kafka};
 pub(crate) use told::{Asked, Told};
 

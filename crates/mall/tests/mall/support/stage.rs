@@ -51,7 +51,6 @@ pub(crate) fn config(kafka: kafka::Config) -> Config {
         gateway_listen: anywhere,
         statistics_listen: anywhere,
         gateway: gateway::Settings::default(),
-        order: order::Settings::default(),
         repository: repository::Settings::default(),
         statistics: statistics::Settings::default(),
     }

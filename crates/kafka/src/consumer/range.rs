@@ -1,0 +1,179 @@
+//! Reads a range of offsets of a partition.
+
+use std::ops::{ControlFlow, Range};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{ConsumeError, ConsumedRecord, Consumer, Event};
+
+/// How often a read looks at its stop signal and its deadline.
+const POLL: Duration = Duration::from_millis(100);
+/// A read that makes no progress for this long has failed.
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// When a read gives up.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits<'a> {
+    /// The process is asked to stop.
+    pub stop: &'a CancellationToken,
+    /// The read has failed at this instant, if it has not ended. Without one, it fails after 15 s without progress.
+    pub deadline: Option<Instant>,
+}
+
+impl<'a> From<&'a CancellationToken> for ReadLimits<'a> {
+    /// A read that may take as long as it makes progress.
+    fn from(stop: &'a CancellationToken) -> Self {
+        Self { stop, deadline: None }
+    }
+}
+
+/// How far a range of offsets has been read.
+///
+/// Only a position at the end or beyond completes it. An end-of-partition event does not: a follower, or a leader that
+/// was elected just now, sends it below the end that another broker has told.
+#[derive(Clone, Copy, Debug)]
+pub struct RangeProgress {
+    next: i64,
+    end: i64,
+}
+
+impl RangeProgress {
+    /// Nothing has been read yet.
+    pub fn new(offsets: Range<i64>) -> Self {
+        Self {
+            next: offsets.start,
+            end: offsets.end,
+        }
+    }
+
+    /// Returns `true` once every offset of the range has been read.
+    pub fn is_complete(self) -> bool {
+        self.next >= self.end
+    }
+
+    /// A record was read. Returns `true` if it belongs to the range.
+    pub fn on_record(&mut self, offset: i64) -> bool {
+        let belongs = (self.next..self.end).contains(&offset);
+        self.on_position(offset.saturating_add(1));
+        belongs
+    }
+
+    /// The offsets before `position` have been read: by an event of this assignment. Offsets without a record, such as
+    /// the ends of transactions, are passed only so.
+    pub fn on_position(&mut self, position: i64) {
+        self.next = self.next.max(position);
+    }
+}
+
+impl Consumer {
+    /// Reads the records of a range of offsets, until `visit` breaks.
+    ///
+    /// # Errors
+    /// When `limits` are reached, a right is missing, or the position does not exist.
+    pub fn read<'l>(
+        &self,
+        partition: i32,
+        offsets: Range<i64>,
+        limits: impl Into<ReadLimits<'l>>,
+        mut visit: impl FnMut(&ConsumedRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ConsumeError> {
+        let limits = limits.into();
+        let mut progress = RangeProgress::new(offsets.clone());
+        if progress.is_complete() {
+            return Ok(());
+        }
+        self.assign([(partition, offsets.start)])?;
+        // The clock is read only while nothing comes: a log has millions of records.
+        let (mut idle_since, mut interruption) = (None::<Instant>, String::new());
+        while !progress.is_complete() {
+            if limits.stop.is_cancelled() {
+                return Err(ConsumeError::Stopped {
+                    topic: self.topic.clone(),
+                });
+            }
+            let now = Instant::now;
+            match self.poll(
+                limits
+                    .deadline
+                    .map_or(POLL, |deadline| deadline.saturating_duration_since(now()).min(POLL)),
+            )? {
+                Event::Record(record) => {
+                    idle_since = None;
+                    if progress.on_record(record.offset()) && visit(&record).is_break() {
+                        break;
+                    }
+                }
+                Event::End(_) => {
+                    if let Some(position) = self.position(partition) {
+                        progress.on_position(position);
+                    }
+                }
+                Event::Interrupted(error @ ConsumeError::Forbidden(_)) => return Err(error),
+                Event::Interrupted(error) => interruption = error.to_string(),
+                Event::Idle => {
+                    let stall = *idle_since.get_or_insert_with(now) + STALL_TIMEOUT;
+                    if now() >= limits.deadline.unwrap_or(stall) {
+                        return Err(ConsumeError::Stalled {
+                            topic: self.topic.clone(),
+                            partition,
+                            reason: interruption,
+                        });
+                    }
+                }
+            }
+        }
+        self.consumer.unassign().map_err(self.error("leave partitions"))
+    }
+
+    /// Reads all records of a range of offsets.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_all<'l>(
+        &self,
+        partition: i32,
+        offsets: Range<i64>,
+        limits: impl Into<ReadLimits<'l>>,
+        mut visit: impl FnMut(&ConsumedRecord<'_>),
+    ) -> Result<(), ConsumeError> {
+        self.read(partition, offsets, limits, |record| {
+            visit(record);
+            ControlFlow::Continue(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_of_partition_event_below_the_end_does_not_complete_a_range() {
+        let mut progress = RangeProgress::new(5..10);
+        assert!(progress.on_record(5));
+        // A follower that has not copied the rest yet says that the partition ends here.
+        progress.on_position(6);
+        assert!(!progress.is_complete());
+        assert!(progress.on_record(8));
+        // Offset 9 is the end of a transaction.
+        progress.on_position(10);
+        assert!(progress.is_complete());
+    }
+
+    #[test]
+    fn a_record_beyond_the_end_completes_a_range_without_belonging_to_it() {
+        let mut progress = RangeProgress::new(5..10);
+        assert!(!progress.on_record(12));
+        assert!(progress.is_complete());
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_assignment_does_not_belong_to_the_range() {
+        let mut progress = RangeProgress::new(5..10);
+        assert!(!progress.on_record(4));
+        assert!(!progress.is_complete());
+        assert!(RangeProgress::new(5..5).is_complete());
+    }
+}
