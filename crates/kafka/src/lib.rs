@@ -20,7 +20,7 @@ mod transactional_producer;
 
 use std::time::Duration;
 
-pub use authorization::{Forbidden, Resource};
+pub use authorization::Forbidden;
 pub use config::{Config, ConfigError};
 pub use consumer::{Committed, ConsumeError, ConsumedRecord, Consumer, Event, Replay, Watermarks};
 pub use producer::{Delivery, Producer, ProducerHealth, Record, SendError};
