@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The properties that a user may set: about security, sockets, and the sizes and delays of requests. The mall's promises
-/// rest on the others.
+/// The properties that a user may set, and the beginnings of their names: security, sockets, and how requests are
+/// gathered and fetched. All others carry a promise of the mall.
 const ALLOWED: [&str; 34] = [
     "api.version.request",
     "api.version.request.timeout.ms",
@@ -43,12 +43,13 @@ const ALLOWED: [&str; 34] = [
     "socket.send.buffer.bytes",
     "statistics.interval.ms",
 ];
-/// The same, by the beginnings of their names.
+/// See [`ALLOWED`].
 const ALLOWED_PREFIXES: [&str; 5] = ["enable.sasl.", "https.", "reconnect.backoff.", "sasl.", "ssl."];
 
-/// librdkafka properties by their dotted names.
+/// librdkafka properties that are passed through, by their dotted names: those of security, sockets, compression, and
+/// of how requests are gathered and fetched.
 ///
-/// A file has them as a table, `security.protocol = "SSL"` and `"security.protocol" = "SSL"` alike; in the environment
+/// In a file they are a table, `security.protocol = "SSL"` and `"security.protocol" = "SSL"` alike; in the environment
 /// an underscore stands for a dot: `MALL_KAFKA__PROPERTIES__SECURITY_PROTOCOL`. Values may be secret: they are not shown.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, Node>")]

@@ -147,7 +147,7 @@ pub enum TopicsError {
     #[error("could not make a client: {0}")]
     Client(KafkaError),
     /// The broker refused an operation.
-    #[error("could not {action} topic {topic:?}: {source}")]
+    #[error("could not {action} topic {topic:?}")]
     Refused {
         /// The operation: `create`.
         action: &'static str,
