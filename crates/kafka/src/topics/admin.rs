@@ -22,6 +22,7 @@ use crate::connection::Connection;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// Time to take the errors of connections from the client's queue.
 const ERRORS_TIMEOUT: Duration = Duration::from_millis(20);
