@@ -1,10 +1,8 @@
 //! The state of a client's connection: logged when it changes, in place of librdkafka's stream of lines.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -33,10 +31,6 @@ struct State {
     client: String,
     /// The group of a consumer.
     group: String,
-    /// The authorizer has refused the group.
-    group_refused: AtomicBool,
-    /// The same as `outage.is_some()`, because it is asked for each record.
-    down: AtomicBool,
     health: Mutex<Health>,
 }
 
@@ -50,35 +44,29 @@ struct Health {
     reason: Option<String>,
     /// The same, if that broker refuses the credentials or is not trusted.
     refusal: Option<String>,
+    /// The authorizer has refused the group.
+    group_refused: bool,
 }
 
 #[derive(Debug)]
 struct Outage {
     since: Instant,
-    /// The start of the outage, or the last replacement of the client.
-    waiting_since: Instant,
-    /// The number of replacements.
-    renewals: u32,
+    renewal_interval: Duration,
+    renewal_at: Instant,
 }
 
 impl Outage {
-    fn new(now: Instant) -> Self {
+    fn begin(now: Instant) -> Self {
         Self {
             since: now,
-            waiting_since: now,
-            renewals: 0,
+            renewal_interval: RENEWAL,
+            renewal_at: now + RENEWAL,
         }
     }
 
-    /// Returns `true` if the client is to be replaced: after 10 s without a broker, then 20 s, 40 s, and each minute.
-    fn needs_renewal(&self, now: Instant) -> bool {
-        let wait = RENEWAL.saturating_mul(1 << self.renewals.min(8)).min(MAX_RENEWAL);
-        now.duration_since(self.waiting_since) > wait
-    }
-
     fn renewed(&mut self, now: Instant) {
-        self.waiting_since = now;
-        self.renewals += 1;
+        self.renewal_interval = (self.renewal_interval * 2).min(MAX_RENEWAL);
+        self.renewal_at = now + self.renewal_interval;
     }
 }
 
@@ -88,24 +76,17 @@ impl Connection {
     }
 
     pub(crate) fn of_consumer(client: &str, group: &str) -> Self {
-        Self(Arc::new(State {
-            client: client.to_owned(),
-            group: group.to_owned(),
-            group_refused: AtomicBool::new(false),
-            down: AtomicBool::new(false),
-            health: Mutex::default(),
-        }))
+        let (client, group, health) = (client.to_owned(), group.to_owned(), Mutex::default());
+        Self(Arc::new(State { client, group, health }))
     }
 
     /// Records that a broker has answered.
     pub(crate) fn up(&self) {
-        if self.is_down() && self.0.down.swap(false, Ordering::Relaxed) {
-            let ended = Health {
-                ended: Some(Instant::now()),
-                ..Health::default()
-            };
-            let outage = std::mem::replace(&mut *self.0.health.lock(), ended).outage;
-            let seconds = outage.map(|outage| outage.since.elapsed().as_secs());
+        let mut health = self.0.health.lock();
+        if let Some(outage) = health.outage.take() {
+            health.ended = Some(Instant::now());
+            (health.reason, health.refusal) = (None, None);
+            let seconds = outage.since.elapsed().as_secs();
             tracing::info!(client = self.0.client, seconds, "kafka is back");
         }
     }
@@ -115,23 +96,22 @@ impl Connection {
         let mut health = self.0.health.lock();
         let stale = health.ended.is_some_and(|ended| ended.elapsed() < STALE_ERRORS);
         if health.outage.is_none() && !stale {
-            health.outage = Some(Outage::new(Instant::now()));
+            health.outage = Some(Outage::begin(Instant::now()));
             let error = health.reason.get_or_insert_with(|| reason.to_owned());
             tracing::warn!(client = self.0.client, error, "kafka is out of reach");
-            self.0.down.store(true, Ordering::Relaxed);
         }
     }
 
     /// Returns `true` if no broker has answered since the outage began.
     pub(crate) fn is_down(&self) -> bool {
-        self.0.down.load(Ordering::Relaxed)
+        self.0.health.lock().outage.is_some()
     }
 
     /// Returns `true` if the client is to be replaced: see [`RENEWAL`].
     pub(crate) fn needs_renewal(&self) -> bool {
         let health = self.0.health.lock();
         let outage = health.outage.as_ref();
-        outage.is_some_and(|outage| outage.needs_renewal(Instant::now()))
+        outage.is_some_and(|outage| Instant::now() > outage.renewal_at)
     }
 
     /// Records that the client was replaced.
@@ -172,7 +152,7 @@ impl Connection {
 
     /// Returns `true` if the authorizer has refused the group since the last call.
     pub(crate) fn take_group_refused(&self) -> bool {
-        self.0.group_refused.swap(false, Ordering::Relaxed)
+        std::mem::take(&mut self.0.health.lock().group_refused)
     }
 
     /// Returns the group of a consumer.
@@ -188,20 +168,18 @@ fn may_log(client: &str, line: &str) -> bool {
 
     let mut logged = LOGGED.lock();
     logged.retain(|_, last| last.elapsed() < REPEAT_INTERVAL);
-    match logged.entry(format!("{client}: {line}")) {
-        Entry::Vacant(entry) => {
-            entry.insert(Instant::now());
-            true
-        }
-        Entry::Occupied(_) => false,
+    let line = format!("{client}: {line}");
+    if logged.contains_key(&line) {
+        return false;
     }
+    logged.insert(line, Instant::now());
+    true
 }
 
 /// Waits until a broker is connected and knows the topic's leaders, for at most twice the `timeout`.
 ///
-/// Until it is connected, librdkafka answers requests only on a timer of up to one second; a request for metadata goes
-/// out as soon as there is a connection. Two requests, because the answer to the first replaces the connection to a
-/// bootstrap server with one to the broker itself.
+/// Before that librdkafka looks at requests only once a second, except for those for metadata. Two of these: the answer
+/// to the first replaces the connection to a bootstrap server with one to the broker itself.
 ///
 /// # Errors
 /// When no broker answers in time.
@@ -234,23 +212,16 @@ impl ClientContext for Connection {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => return self.down(reason),
-            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
-                return self.0.group_refused.store(true, Ordering::Relaxed);
-            }
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => return self.0.health.lock().group_refused = true,
             // Comes this way too, and is no error.
             Some(RDKafkaErrorCode::PartitionEOF) | None => return,
             Some(code) => code,
         };
-        // "kafka:9092/1: Connect to … failed: Connection refused (after 0ms in state CONNECT, 62 identical …)":
-        // without its end the reason is the same each time.
+        // Without the end, "(after 0ms in state CONNECT, 62 identical …)", it is the same each time.
         let reason = reason.split(" (after ").next().unwrap_or(reason);
         let credentials = matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
         // Both codes also come with a connection that ends during the handshake, as when a broker stops.
         let ended = reason.contains("Disconnected") || reason.contains("transport error");
-        let mut health = self.0.health.lock();
-        health.reason = Some(reason.to_owned());
-        health.refusal = (credentials && !ended).then(|| reason.to_owned());
-        drop(health);
         let client = self.0.client.as_str();
         if credentials && may_log(client, "credentials") {
             tracing::error!(
@@ -259,6 +230,9 @@ impl ClientContext for Connection {
                 "kafka refuses the connection: check MALL_KAFKA__PROPERTIES__…"
             );
         }
+        let mut health = self.0.health.lock();
+        health.reason = Some(reason.to_owned());
+        health.refusal = (credentials && !ended).then(|| reason.to_owned());
     }
 }
 
@@ -286,14 +260,17 @@ mod tests {
 
     #[test]
     fn replacements_of_a_client_back_off_to_once_a_minute() {
-        let mut now = Instant::now();
-        let mut outage = Outage::new(now);
-        for seconds in [10, 20, 40, 60, 60, 60] {
-            now += Duration::from_secs(seconds);
-            assert!(!outage.needs_renewal(now), "{seconds} s");
-            now += Duration::from_millis(1);
-            assert!(outage.needs_renewal(now), "{seconds} s");
-            outage.renewed(now);
-        }
+        let begin = Instant::now();
+        let mut outage = Outage::begin(begin);
+        let seconds = [(); 6].map(|()| {
+            let waited = outage.renewal_at - outage.since;
+            outage.renewed(outage.renewal_at);
+            waited.as_secs()
+        });
+        assert_eq!(
+            seconds,
+            [10, 30, 70, 130, 190, 250],
+            "10 s, 20 s, 40 s, then each minute"
+        );
     }
 }
