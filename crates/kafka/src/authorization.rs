@@ -1,78 +1,50 @@
-//! Rights that a principal lacks, named as `kafka-acls` names them.
-
-use std::fmt;
+//! Missing rights, named as `kafka-acls` names them.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-
-/// What a right is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resource {
-    /// A topic.
-    Topic(String),
-    /// A consumer group.
-    Group(String),
-    /// The id of a transactional producer.
-    TransactionalId(String),
-}
 
 /// The broker's authorizer does not allow an operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "kafka does not allow {operation} on {resource}: grant it with kafka-acls --add --allow-principal User:… \
-     --operation {operation} {}", .resource.option()
+    "kafka does not allow {operation} on {} {name:?}: grant it with kafka-acls --add --allow-principal User:… \
+     --operation {operation} --{resource} {name}", resource.replace('-', " ")
 )]
 pub struct Forbidden {
     /// The operation, as `kafka-acls --operation` takes it.
     pub operation: &'static str,
-    /// Where it is not allowed.
-    pub resource: Resource,
+    /// The kind of resource, as an option of `kafka-acls`: `topic`.
+    pub resource: &'static str,
+    /// The name of the resource.
+    pub name: String,
 }
 
 impl Forbidden {
     pub(crate) fn topic(operation: &'static str, name: &str) -> Self {
-        let resource = Resource::Topic(name.to_owned());
-        Self { operation, resource }
+        Self::new(operation, "topic", name)
     }
 
     pub(crate) fn group(operation: &'static str, name: &str) -> Self {
-        let resource = Resource::Group(name.to_owned());
-        Self { operation, resource }
+        Self::new(operation, "group", name)
     }
 
     pub(crate) fn transactional_id(name: &str) -> Self {
+        Self::new("Write", "transactional-id", name)
+    }
+
+    fn new(operation: &'static str, resource: &'static str, name: &str) -> Self {
+        let name = name.to_owned();
         Self {
-            operation: "Write",
-            resource: Resource::TransactionalId(name.to_owned()),
+            operation,
+            resource,
+            name,
         }
     }
 }
 
-impl Resource {
-    /// The option of `kafka-acls` that names it.
-    fn option(&self) -> String {
-        match self {
-            Self::Topic(name) => format!("--topic {name}"),
-            Self::Group(name) => format!("--group {name}"),
-            Self::TransactionalId(name) => format!("--transactional-id {name}"),
-        }
-    }
-}
-
-impl fmt::Display for Resource {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Topic(name) => write!(formatter, "topic {name:?}"),
-            Self::Group(name) => write!(formatter, "group {name:?}"),
-            Self::TransactionalId(name) => write!(formatter, "transactional id {name:?}"),
-        }
-    }
-}
-
-/// Whether the authorizer has refused a topic. Creating one, and the number of an idempotent producer, are refused in the
-/// name of the cluster, though a right on the topic is enough for both.
+/// Returns `true` if the authorizer has refused a topic. It refuses the creation of one, and the id of an idempotent
+/// producer, in the name of the cluster, though a right on the topic is enough for both.
 pub(crate) fn refuses_topic(error: &KafkaError) -> bool {
     let code = match error {
-        // The crate does not count it among its codes.
+        // `rdkafka_error_code` leaves it out.
         KafkaError::AdminOp(code) => Some(*code),
         error => error.rdkafka_error_code(),
     };
@@ -87,23 +59,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_right_is_named_as_kafka_acls_takes_it() {
-        let expected = [
-            (
-                Forbidden::topic("Read", "order"),
-                r#"Read on topic "order": grant it with kafka-acls --add --allow-principal User:… --operation Read --topic order"#,
-            ),
-            (
-                Forbidden::group("Describe", "order"),
-                r#"Describe on group "order": grant it with kafka-acls --add --allow-principal User:… --operation Describe --group order"#,
-            ),
-            (
-                Forbidden::transactional_id("repository-1"),
-                r#"Write on transactional id "repository-1": grant it with kafka-acls --add --allow-principal User:… --operation Write --transactional-id repository-1"#,
-            ),
-        ];
-        for (forbidden, text) in expected {
-            assert_eq!(forbidden.to_string(), format!("kafka does not allow {text}"));
-        }
+    fn names_a_missing_right_as_kafka_acls_takes_it() {
+        let topic = r#"kafka does not allow Read on topic "order": grant it with kafka-acls --add --allow-principal User:… --operation Read --topic order"#;
+        assert_eq!(Forbidden::topic("Read", "order").to_string(), topic);
+        let id = r#"kafka does not allow Write on transactional id "repository-1": grant it with kafka-acls --add --allow-principal User:… --operation Write --transactional-id repository-1"#;
+        assert_eq!(Forbidden::transactional_id("repository-1").to_string(), id);
     }
 }

@@ -1,10 +1,10 @@
-//! librdkafka's clients end in a bounded time, for whoever drops them.
+//! Bounds the time that it takes to drop a client of librdkafka.
 
 use std::ops::Deref;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// How long whoever drops a client waits for its end: mostly some milliseconds.
+/// Timeout of the wait for a client's end, which mostly takes some milliseconds.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A client that is closed on a thread of its own when this is dropped.
@@ -34,14 +34,17 @@ impl<C: Send + 'static> Drop for BoundedClose<C> {
         let (closed, end) = mpsc::channel();
         let close = move || {
             drop(client);
-            // Nobody waits any longer: no matter.
+            // The receiver is gone after the timeout.
             let _ = closed.send(());
         };
-        // Without a thread, the client is closed here, as the closure is dropped.
+        // If no thread can be started, the closure is dropped here, and the client with it.
         let _ = std::thread::Builder::new().name("close".to_owned()).spawn(close);
         if end.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             let seconds = CLOSE_TIMEOUT.as_secs_f32();
-            tracing::debug!(seconds, "a client of Kafka takes longer to close: it is left to itself");
+            tracing::debug!(
+                seconds,
+                "a client of Kafka did not close in time; its threads are left running"
+            );
         }
     }
 }
@@ -53,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// Does not end before it is told to, and says when it has.
+    /// Ends after a message, and sends one when it has ended.
     struct Stuck(Receiver<()>, Sender<()>);
 
     impl Drop for Stuck {
@@ -64,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_not_end_is_not_waited_for_and_may_still_end() {
+    fn the_wait_for_a_client_that_does_not_end_is_bounded() {
         let ((end, told), (says, ended)) = (mpsc::channel(), mpsc::channel());
         let client = BoundedClose::new(Stuck(told, says));
         let begun = Instant::now();
@@ -76,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_ends_is_waited_for() {
+    fn waits_for_a_client_that_ends() {
         let ((end, told), (says, ended)) = (mpsc::channel(), mpsc::channel());
         end.send(()).expect("it will wait");
         drop(BoundedClose::new(Stuck(told, says)));

@@ -50,7 +50,7 @@ impl Default for Config {
     }
 }
 
-/// A property that cannot be used.
+/// A setting that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The property is not one of those that a user may set.
@@ -62,14 +62,14 @@ pub enum ConfigError {
     /// librdkafka does not take it.
     #[error("librdkafka does not accept its properties: {0}")]
     Refused(String),
-    /// There is nothing to connect to.
+    /// A bootstrap server is not `host:port`.
     #[error("expected bootstrap_servers like kafka:19092, found {0:?}")]
     BootstrapServers(String),
 }
 
 impl Config {
-    /// Checks what can be checked without a broker. With properties of the user's, it makes one client of each kind and
-    /// drops it again (0.1 s), because some values are only refused then: a file of certificates that is not there, two
+    /// Checks what can be checked without a broker. If there are properties of the user's, creates and drops one client of
+    /// each kind (0.1 s): librdkafka refuses some values only then, such as a missing file of certificates or two
     /// properties that exclude each other.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Config {
             .map_err(|error| ConfigError::Refused(error.to_string()))
     }
 
-    /// A client of each kind, without a broker that it could connect to.
+    /// Creates a client of each kind, without an address to connect to.
     fn create_each_kind(&self) -> Result<(), KafkaError> {
         let offline = |mut config: ClientConfig| {
             config.remove("bootstrap.servers");

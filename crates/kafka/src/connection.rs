@@ -1,9 +1,8 @@
-//! What a client knows of its connection, told in state changes instead of librdkafka's stream of lines.
+//! The state of a client's connection: logged when it changes, in place of librdkafka's stream of lines.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -16,40 +15,59 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use crate::{Forbidden, RENEWAL};
 
-/// The same kind of line is logged once in this time.
-const QUIET: Duration = Duration::from_secs(60);
-/// Errors that librdkafka tells this soon after an answer are from before it: they wait in a queue.
-const ECHO: Duration = Duration::from_secs(1);
+/// The longest wait for a broker before a client is replaced: in a long outage each replacement is most likely in vain.
+const MAX_RENEWAL: Duration = Duration::from_secs(60);
+/// Errors this soon after an answer are older than the answer: they have waited in librdkafka's queue.
+const STALE_ERRORS: Duration = Duration::from_secs(1);
+/// The same line is logged once in this time.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Whether a client reaches its brokers. Clones share their state.
+/// The connection of a client to its brokers. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection(Arc<State>);
 
 #[derive(Debug)]
 struct State {
     client: String,
-    /// The group of a consumer, for those that commit offsets.
+    /// The group of a consumer.
     group: String,
-    /// The authorizer has refused the group.
-    group_refused: AtomicBool,
-    /// The same as `outage.since.is_some()`, to be asked for each record.
-    down: AtomicBool,
-    outage: Mutex<Outage>,
-    logged: Mutex<BTreeMap<String, Instant>>,
+    health: Mutex<Health>,
 }
 
 #[derive(Debug, Default)]
-struct Outage {
-    /// Since when no broker answers; `None` while one does.
-    since: Option<Instant>,
-    /// When the client was last replaced, in this outage or before.
-    renewed: Option<Instant>,
-    /// When the last outage ended.
+struct Health {
+    /// The current outage; `None` while a broker answers.
+    outage: Option<Outage>,
+    /// The end of the last outage.
     ended: Option<Instant>,
     /// The last error of a single broker: it says more than "all brokers are down".
     reason: Option<String>,
-    /// Why the last broker that was asked does not let this client in, or is not trusted.
+    /// The same, if that broker refuses the credentials or is not trusted.
     refusal: Option<String>,
+    /// The authorizer has refused the group.
+    group_refused: bool,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    renewal_interval: Duration,
+    renewal_at: Instant,
+}
+
+impl Outage {
+    fn begin(now: Instant) -> Self {
+        Self {
+            since: now,
+            renewal_interval: RENEWAL,
+            renewal_at: now + RENEWAL,
+        }
+    }
+
+    fn renewed(&mut self, now: Instant) {
+        self.renewal_interval = (self.renewal_interval * 2).min(MAX_RENEWAL);
+        self.renewal_at = now + self.renewal_interval;
+    }
 }
 
 impl Connection {
@@ -58,117 +76,110 @@ impl Connection {
     }
 
     pub(crate) fn of_consumer(client: &str, group: &str) -> Self {
-        Self(Arc::new(State {
-            client: client.to_owned(),
-            group: group.to_owned(),
-            group_refused: AtomicBool::new(false),
-            down: AtomicBool::new(false),
-            outage: Mutex::default(),
-            logged: Mutex::default(),
-        }))
+        let (client, group, health) = (client.to_owned(), group.to_owned(), Mutex::default());
+        Self(Arc::new(State { client, group, health }))
     }
 
-    /// A broker has answered.
+    /// Records that a broker has answered.
     pub(crate) fn up(&self) {
-        if self.is_down() && self.0.down.swap(false, Ordering::Relaxed) {
-            let mut outage = self.0.outage.lock();
-            let seconds = outage.since.take().map(|since| since.elapsed().as_secs());
-            outage.ended = Some(Instant::now());
-            outage.reason = None;
-            outage.refusal = None;
+        let mut health = self.0.health.lock();
+        if let Some(outage) = health.outage.take() {
+            health.ended = Some(Instant::now());
+            (health.reason, health.refusal) = (None, None);
+            let seconds = outage.since.elapsed().as_secs();
             tracing::info!(client = self.0.client, seconds, "kafka is back");
         }
     }
 
-    /// No broker answers.
+    /// Records that no broker answers.
     pub(crate) fn down(&self, reason: &str) {
-        let mut outage = self.0.outage.lock();
-        let echo = outage.ended.is_some_and(|ended| ended.elapsed() < ECHO);
-        if outage.since.is_none() && !echo {
-            outage.since = Some(Instant::now());
-            let error = outage.reason.get_or_insert_with(|| reason.to_owned());
+        let mut health = self.0.health.lock();
+        let stale = health.ended.is_some_and(|ended| ended.elapsed() < STALE_ERRORS);
+        if health.outage.is_none() && !stale {
+            health.outage = Some(Outage::begin(Instant::now()));
+            let error = health.reason.get_or_insert_with(|| reason.to_owned());
             tracing::warn!(client = self.0.client, error, "kafka is out of reach");
-            self.0.down.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether no broker has answered since the outage began.
+    /// Returns `true` if no broker has answered since the outage began.
     pub(crate) fn is_down(&self) -> bool {
-        self.0.down.load(Ordering::Relaxed)
+        self.0.health.lock().outage.is_some()
     }
 
-    /// Whether the client has been without a broker for [`RENEWAL`] and is to be replaced.
+    /// Returns `true` if the client is to be replaced: see [`RENEWAL`].
     pub(crate) fn needs_renewal(&self) -> bool {
-        let waiting = |outage: &Outage| outage.renewed.max(outage.since).map(|since| since.elapsed());
-        self.is_down() && waiting(&self.0.outage.lock()) > Some(RENEWAL)
+        let health = self.0.health.lock();
+        let outage = health.outage.as_ref();
+        outage.is_some_and(|outage| Instant::now() > outage.renewal_at)
     }
 
-    /// The client was replaced: the new one has [`RENEWAL`] too.
+    /// Records that the client was replaced.
     pub(crate) fn renewed(&self) {
         tracing::debug!(client = self.0.client, "the client was replaced");
-        self.0.outage.lock().renewed = Some(Instant::now());
+        if let Some(outage) = &mut self.0.health.lock().outage {
+            outage.renewed(Instant::now());
+        }
     }
 
-    /// Why there was no answer but this error: what the last attempt to connect failed with, if one has.
+    /// Returns the last error of a broker, or else this one.
     pub(crate) fn reason(&self, error: &impl Display) -> String {
-        self.0.outage.lock().reason.clone().unwrap_or_else(|| error.to_string())
+        self.0.health.lock().reason.clone().unwrap_or_else(|| error.to_string())
     }
 
-    /// Why the last attempt to connect was refused for good: waiting would not help.
+    /// Returns the last error of a broker if it is about credentials or certificates: a wait would not help.
     pub(crate) fn refusal(&self) -> Option<String> {
-        self.0.outage.lock().refusal.clone()
+        self.0.health.lock().refusal.clone()
     }
 
-    /// The same as [`Self::reason`] as a sentence for an operator.
+    /// Returns [`Self::reason`] as a sentence for an operator.
     pub(crate) fn outage(&self, error: &impl Display) -> String {
         format!("kafka is out of reach: {}", self.reason(error))
     }
 
-    /// Says, now and then, which right is missing for something that does not hold up the client.
+    /// Logs a missing right that does not stop the client.
     pub(crate) fn say_forbidden(&self, forbidden: &Forbidden) {
         let (client, reason) = (self.0.client.as_str(), forbidden.to_string());
-        if is_news(&mut SAID.lock(), &format!("{client}: {reason}")) {
+        if may_log(client, &reason) {
             tracing::warn!(client, reason, "a right is missing");
         }
     }
 
-    /// The same for a group whose coordinator is asked for. Partitions that are assigned are read without it.
+    /// Logs that the coordinator of the group may not be asked for. Assigned partitions are read without it.
     pub(crate) fn say_group_forbidden(&self) {
         self.say_forbidden(&Forbidden::group("Describe", &self.0.group));
     }
 
-    /// Whether the authorizer has refused the group since this was asked last.
+    /// Returns `true` if the authorizer has refused the group since the last call.
     pub(crate) fn take_group_refused(&self) -> bool {
-        self.0.group_refused.swap(false, Ordering::Relaxed)
+        std::mem::take(&mut self.0.health.lock().group_refused)
     }
 
-    /// The group of a consumer.
+    /// Returns the group of a consumer.
     pub(crate) fn group(&self) -> &str {
         &self.0.group
     }
-
-    /// Whether a line of this kind has not been logged for a while.
-    fn is_news(&self, kind: &str) -> bool {
-        is_news(&mut self.0.logged.lock(), kind)
-    }
 }
 
-/// What was said of rights, by all clients: some live only until they meet a missing one, and others follow.
-static SAID: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+/// Returns `true` if this line of a client has not been logged for a while. Shared by all clients of a name: some live
+/// only until they fail, and their successors fail with the same error.
+fn may_log(client: &str, line: &str) -> bool {
+    static LOGGED: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
 
-fn is_news(logged: &mut BTreeMap<String, Instant>, kind: &str) -> bool {
-    let news = logged.get(kind).is_none_or(|last| last.elapsed() > QUIET);
-    if news {
-        logged.insert(kind.to_owned(), Instant::now());
+    let mut logged = LOGGED.lock();
+    logged.retain(|_, last| last.elapsed() < REPEAT_INTERVAL);
+    let line = format!("{client}: {line}");
+    if logged.contains_key(&line) {
+        return false;
     }
-    news
+    logged.insert(line, Instant::now());
+    true
 }
 
 /// Waits until a broker is connected and knows the topic's leaders, for at most twice the `timeout`.
 ///
-/// Until it is connected, librdkafka answers requests only on a timer of up to one second; a request for metadata goes
-/// out as soon as there is a connection. Two requests, because the answer to the first replaces the connection to a
-/// bootstrap server with one to the broker itself.
+/// Before that librdkafka looks at requests only once a second, except for those for metadata. Two of these: the answer
+/// to the first replaces the connection to a bootstrap server with one to the broker itself.
 ///
 /// # Errors
 /// When no broker answers in time.
@@ -184,49 +195,44 @@ pub(crate) fn wait_for_broker<C: ClientContext>(
 }
 
 impl ClientContext for Connection {
-    /// librdkafka's own lines. Those about connections repeat several times a second in an outage: [`Self::error`]
-    /// and [`Connection::up`] tell the same in two. Fatal ones end a client, and whoever replaces it says why. `CONFWARN` says that a producer ignores what is for consumers: the
-    /// user's properties are given to both.
+    /// Logs a line of librdkafka. Those about connections repeat several times a second in an outage, and are left to
+    /// [`Connection::down`] and [`Connection::up`]; fatal errors to the code that replaces the client. `CONFWARN`: a
+    /// producer ignores what is for consumers, because both get the user's properties.
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
         let client = self.0.client.as_str();
-        let error_or_warning = (level as i32) <= RDKafkaLogLevel::Warning as i32;
-        if matches!(kind, "FAIL" | "ERROR" | "FATAL" | "TXNERR" | "CONFWARN")
-            || !error_or_warning
-            || !self.is_news(kind)
-        {
-            tracing::debug!(client, kind, line, "librdkafka");
-        } else {
+        let minor = (level as i32) > RDKafkaLogLevel::Warning as i32;
+        let reported_elsewhere = matches!(kind, "FAIL" | "ERROR" | "FATAL" | "TXNERR" | "CONFWARN");
+        if !minor && !reported_elsewhere && may_log(client, kind) {
             tracing::warn!(client, kind, line, "librdkafka");
+        } else {
+            tracing::debug!(client, kind, line, "librdkafka");
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AllBrokersDown) => self.down(reason),
+        let code = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => return self.down(reason),
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => return self.0.health.lock().group_refused = true,
             // Comes this way too, and is no error.
-            Some(RDKafkaErrorCode::PartitionEOF) => {}
-            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => self.0.group_refused.store(true, Ordering::Relaxed),
-            Some(code) => {
-                // "kafka:9092/1: Connect to … failed: Connection refused (after 0ms in state CONNECT, 62 identical …)":
-                // without its end it says the same each time.
-                let reason = reason.split(" (after ").next().unwrap_or(reason);
-                let credentials = matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
-                // Both codes also come with a connection that ends meanwhile, as when a broker stops.
-                let ended = reason.contains("Disconnected") || reason.contains("transport error");
-                let mut outage = self.0.outage.lock();
-                outage.reason = Some(reason.to_owned());
-                outage.refusal = (credentials && !ended).then(|| reason.to_owned());
-                drop(outage);
-                if credentials && self.is_news("credentials") {
-                    tracing::error!(
-                        client = self.0.client,
-                        error = reason,
-                        "kafka refuses the connection: check MALL_KAFKA__PROPERTIES__…"
-                    );
-                }
-            }
-            None => {}
+            Some(RDKafkaErrorCode::PartitionEOF) | None => return,
+            Some(code) => code,
+        };
+        // Without the end, "(after 0ms in state CONNECT, 62 identical …)", it is the same each time.
+        let reason = reason.split(" (after ").next().unwrap_or(reason);
+        let credentials = matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL);
+        // Both codes also come with a connection that ends during the handshake, as when a broker stops.
+        let ended = reason.contains("Disconnected") || reason.contains("transport error");
+        let client = self.0.client.as_str();
+        if credentials && may_log(client, "credentials") {
+            tracing::error!(
+                client,
+                error = reason,
+                "kafka refuses the connection: check MALL_KAFKA__PROPERTIES__…"
+            );
         }
+        let mut health = self.0.health.lock();
+        health.reason = Some(reason.to_owned());
+        health.refusal = (credentials && !ended).then(|| reason.to_owned());
     }
 }
 
@@ -246,4 +252,25 @@ impl ProducerContext for Connection {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacements_of_a_client_back_off_to_once_a_minute() {
+        let begin = Instant::now();
+        let mut outage = Outage::begin(begin);
+        let seconds = [(); 6].map(|()| {
+            let waited = outage.renewal_at - outage.since;
+            outage.renewed(outage.renewal_at);
+            waited.as_secs()
+        });
+        assert_eq!(
+            seconds,
+            [10, 30, 70, 130, 190, 250],
+            "10 s, 20 s, 40 s, then each minute"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! The only crate that talks to a broker.
 //!
 //! * [`Config`]: where the broker is, and every librdkafka property that the mall depends on.
-//! * [`topics`]: creates topics and holds existing ones to what they should be.
+//! * [`topics`]: creates topics and compares existing ones with what they should be.
 //! * [`Producer`]: batches of records, each record acknowledged, with errors sorted into *not written* and *unknown*.
 //! * [`Consumer`]: the records of assigned partitions, from positions that the caller decides.
 //! * [`TransactionalProducer`]: batches of records in transactions, fenced by a transactional id.
@@ -20,7 +20,7 @@ mod transactional_producer;
 
 use std::time::Duration;
 
-pub use authorization::{Forbidden, Resource};
+pub use authorization::Forbidden;
 pub use config::{Config, ConfigError};
 pub use consumer::{
     Committed, ConsumeError, ConsumedRecord, Consumer, Event, Fetch, RangeProgress, ReadLimits, Watermarks,
@@ -32,5 +32,6 @@ pub use transactional_producer::{TransactionError, TransactionalProducer};
 /// A client that has not reached a broker for this long is to be replaced. librdkafka may have given up for good: a
 /// broker that has just started can answer with topics and no brokers, then librdkafka forgets all that it knows, and
 /// may stop the timer with which it would begin anew (its issue 5301, open; seen in one of 25 hard kills of Kafka).
-/// Longer than a record waits for its acknowledgement, because a replaced producer does not pass that on.
+/// Longer than a record waits for its acknowledgement, because a replaced producer does not pass that on. The wait doubles
+/// with each replacement in the same outage, up to a minute.
 pub const RENEWAL: Duration = Duration::from_secs(10);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 /// The properties that a user may set, and the beginnings of their names: security, sockets, and how requests are
@@ -52,24 +51,24 @@ const ALLOWED_PREFIXES: [&str; 5] = ["enable.sasl.", "https.", "reconnect.backof
 ///
 /// In a file they are a table, `security.protocol = "SSL"` and `"security.protocol" = "SSL"` alike; in the environment
 /// an underscore stands for a dot: `MALL_KAFKA__PROPERTIES__SECURITY_PROTOCOL`. Values may be secret: they are not shown.
-#[derive(Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<String, Node>")]
 pub struct Properties(BTreeMap<String, String>);
 
 impl Properties {
-    /// Sets a property, by its dotted name.
+    /// Sets a property by its dotted name.
     pub fn set(&mut self, name: &str, value: &str) {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
-    /// A property that a user may not set, if there is one.
+    /// Returns a property that a user may not set, if there is one.
     pub(crate) fn not_allowed(&self) -> Option<&str> {
         let allowed =
             |name: &str| ALLOWED.contains(&name) || ALLOWED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         self.0.keys().map(String::as_str).find(|name| !allowed(name))
     }
 
-    /// Names and values, by name.
+    /// Returns names and values, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -81,82 +80,44 @@ impl fmt::Debug for Properties {
     }
 }
 
-/// The one property that has an underscore in its name.
-fn dotted(name: &str) -> String {
-    if name == "log_level" {
-        name.to_owned()
-    } else {
-        name.replace('_', ".")
-    }
-}
-
-/// A value, or a table of values one level down.
+/// A value, or a table with the rest of the names.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected the value of a librdkafka property: text, a number, true or false"
+)]
 enum Node {
-    Value(String),
-    Table(Properties),
+    Text(String),
+    Flag(bool),
+    Integer(i64),
+    Number(f64),
+    Table(BTreeMap<String, Self>),
 }
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NodeVisitor;
-
-        impl<'de> Visitor<'de> for NodeVisitor {
-            type Value = Node;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("the value of a librdkafka property: text, a number, true or false")
-            }
-
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
-                Ok(Node::Value(value.to_string()))
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
-                Ok(Node::Value(value.to_string()))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
-                Ok(Node::Value(value.to_string()))
-            }
-
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
-                Ok(Node::Value(value.to_string()))
-            }
-
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
-                Ok(Node::Value(value.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-                let mut properties = BTreeMap::new();
-                while let Some((name, node)) = map.next_entry::<String, Node>()? {
-                    let name = dotted(&name);
-                    match node {
-                        Node::Value(value) => {
-                            properties.insert(name, value);
-                        }
-                        Node::Table(table) => {
-                            properties.extend(table.0.into_iter().map(|(end, value)| (format!("{name}.{end}"), value)));
-                        }
-                    }
+impl From<BTreeMap<String, Node>> for Properties {
+    fn from(table: BTreeMap<String, Node>) -> Self {
+        let mut properties = Self::default();
+        for (name, node) in table {
+            // The one name with an underscore.
+            let name = if name == "log_level" {
+                name
+            } else {
+                name.replace('_', ".")
+            };
+            match node {
+                Node::Text(value) => properties.set(&name, &value),
+                Node::Flag(value) => properties.set(&name, &value.to_string()),
+                Node::Integer(value) => properties.set(&name, &value.to_string()),
+                Node::Number(value) => properties.set(&name, &value.to_string()),
+                Node::Table(table) => {
+                    let rest = Self::from(table).0.into_iter();
+                    properties
+                        .0
+                        .extend(rest.map(|(end, value)| (format!("{name}.{end}"), value)));
                 }
-                Ok(Node::Table(Properties(properties)))
             }
         }
-
-        deserializer.deserialize_any(NodeVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Properties {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Node::deserialize(deserializer)? {
-            Node::Table(properties) => Ok(properties),
-            Node::Value(value) => Err(de::Error::invalid_type(
-                de::Unexpected::Str(&value),
-                &"a table of properties",
-            )),
-        }
+        properties
     }
 }
 
@@ -188,22 +149,38 @@ mod tests {
 
     #[test]
     fn names_may_be_dotted_nested_or_in_the_form_of_the_environment() {
-        let json =
-            r#"{"security.protocol": "SSL", "sasl": {"username": "mall"}, "ssl_ca_location": "/ca", "log_level": 7}"#;
+        let json = r#"{
+            "security.protocol": "SSL", "sasl": {"username": "mall", "kerberos": {"min_time": 1.5}},
+            "ssl_ca_location": "/ca", "log_level": 7, "socket.nagle.disable": true
+        }"#;
         let properties: Properties = serde_json::from_str(json).expect("properties");
         let all: Vec<_> = properties.iter().collect();
         let expected = [
             ("log_level", "7"),
+            ("sasl.kerberos.min.time", "1.5"),
             ("sasl.username", "mall"),
             ("security.protocol", "SSL"),
+            ("socket.nagle.disable", "true"),
             ("ssl.ca.location", "/ca"),
         ];
         assert_eq!(all, expected);
     }
 
     #[test]
+    fn rejects_a_value_that_is_no_text_number_or_flag() {
+        let error = serde_json::from_str::<Properties>(r#"{"ssl": {"ca": ["/ca"]}}"#).expect_err("a list");
+        assert!(
+            error
+                .to_string()
+                .contains("expected the value of a librdkafka property"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn values_are_not_shown() {
-        let properties: Properties = serde_json::from_str(r#"{"sasl.password": "secret"}"#).expect("properties");
+        let mut properties = Properties::default();
+        properties.set("sasl.password", "secret");
         assert_eq!(format!("{properties:?}"), r#"{"sasl.password"}"#);
     }
 }

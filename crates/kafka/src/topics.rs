@@ -1,11 +1,9 @@
-//! Creates topics, and holds existing ones to what they should be. Running it again changes nothing.
+//! Creates topics, and compares existing ones with what they should be. A second run changes nothing.
 //!
-//! `expectations` says what differs and how it is mended, `accepted` what an operator has decided otherwise, `admin` asks
-//! and tells the cluster.
+//! `compare` finds the differences, `admin` reads and changes the cluster.
 
-mod accepted;
 mod admin;
-mod expectations;
+mod compare;
 
 use std::fmt;
 use std::time::Duration;
@@ -13,56 +11,51 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 use serde::{Deserialize, Serialize};
 
-pub use self::accepted::{Accepted, ParseAcceptedError};
 use self::admin::Admin;
-pub use self::expectations::Deviation;
-use self::expectations::Expectations;
+pub use self::compare::{Difference, Severity};
 use crate::Forbidden;
 
-/// How topics are created, and what existing ones are held to.
+/// The properties of new topics, and the least that existing ones should have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Copies of each partition, at least: 1 for a single broker, 3 for production.
-    pub replication_factor: i32,
-    /// Copies that must have a record before it is acknowledged, at least.
-    pub min_insync_replicas: i32,
-    /// How long to wait for a broker, and then for leaders.
+    /// Replicas of each partition: 1 for a single broker, 3 for production.
+    pub replication_factor: u16,
+    /// Replicas that must have a record before it is acknowledged.
+    pub min_insync_replicas: u16,
+    /// Timeout of the wait for a broker and for leaders.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
-    /// What is good enough though it is not what is expected.
-    pub accept: Accepted,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        // One broker, as in Compose; it has a minute, because a cold one needs about twenty seconds.
+        // For the one broker of Compose. A cold one needs about twenty seconds.
         Self {
             replication_factor: 1,
             min_insync_replicas: 1,
             wait: Duration::from_secs(60),
-            accept: Accepted::default(),
         }
     }
 }
 
-/// What a topic should be.
+/// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// Its name, without the prefix.
+    /// The name without the prefix.
     pub name: &'static str,
-    /// How many partitions it has.
+    /// The number of partitions.
     pub partitions: usize,
-    /// What happens to old records.
+    /// The cleanup policy.
     pub cleanup: Cleanup,
 }
 
-/// What happens to the old records of a topic.
+/// The cleanup policy of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {
-    /// They stay, until an operator sets a retention.
+    /// Keeps all records until an operator sets a retention.
     Delete,
-    /// The last of each key stays.
+    /// Keeps the last record of each key.
     Compact,
 }
 
@@ -75,160 +68,155 @@ impl Cleanup {
     }
 }
 
-/// Whether a topic with too few partitions may get more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Growth {
-    /// It may: a region is being added.
-    Allowed,
-    /// It is an error.
-    Refused,
+/// The choices of the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Adds missing partitions to topics that exist.
+    pub grow: bool,
+    /// Goes on in spite of differences of [`Severity::Advice`].
+    pub tolerate_advice: bool,
 }
 
-/// What was found, and done, about a topic.
+/// A topic after [`ensure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Its name in the cluster.
+    /// The name in the cluster.
     pub topic: String,
-    /// How many partitions it has now.
+    /// The number of partitions now.
     pub partitions: usize,
-    /// How many it should have: more are accepted.
-    pub expected: usize,
-    /// How many it had before: `None` when there was no such topic.
+    /// The number of partitions before; `None` if the topic did not exist.
     pub before: Option<usize>,
+    /// The differences that were tolerated.
+    pub differences: Vec<Difference>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            topic,
-            partitions,
-            expected,
-            before,
-        } = self;
-        match before {
-            Some(_) if partitions > expected => {
+        let Self { topic, partitions, .. } = self;
+        match self.before {
+            None => write!(formatter, "topic {topic}: created with {partitions} partitions"),
+            Some(before) if before < *partitions => {
                 write!(
                     formatter,
-                    "topic {topic}: {partitions} partitions, {expected} are used here"
+                    "topic {topic}: grown from {before} to {partitions} partitions"
                 )
             }
-            None => write!(formatter, "topic {topic}: created with {partitions} partitions"),
-            Some(before) if before == partitions => {
-                write!(formatter, "topic {topic}: {partitions} partitions, as it should be")
-            }
-            Some(before) => write!(
-                formatter,
-                "topic {topic}: grown from {before} to {partitions} partitions"
-            ),
+            Some(_) => write!(formatter, "topic {topic}: verified, {partitions} partitions"),
         }
     }
 }
 
-/// A topic is not what it should be, or could not be made so.
+/// The reason why [`ensure`] ended without success.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
-    /// Something is different, and nobody has accepted it. Nothing was changed.
+    /// Topics are not what they should be. Nothing was changed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Deviations(Vec<Deviation>),
-    /// The authorizer does not allow it: waiting would not help.
+    Differences(Vec<Difference>),
+    /// A right is missing. A wait would not help.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// The broker does not let this client in, or is not the one that it should be: waiting would not help.
+    /// The broker refuses the credentials, or its certificate is not trusted. A wait would not help.
     #[error("kafka at {servers} refuses the connection: {reason}: check MALL_KAFKA__PROPERTIES__…")]
     ConnectionRefused {
-        /// Where it is.
+        /// The bootstrap servers.
         servers: String,
-        /// Why.
+        /// The error of the connection.
         reason: String,
     },
-    /// There is no broker.
+    /// No broker answered in time.
     #[error("no answer from kafka at {servers} within {} s: {reason}", waited.as_secs())]
     OutOfReach {
-        /// Where it was looked for.
+        /// The bootstrap servers.
         servers: String,
-        /// For how long.
+        /// The timeout.
         waited: Duration,
-        /// The last reason.
+        /// The last error.
         reason: String,
     },
-    /// A partition cannot be written to.
+    /// A partition has no leader in time.
     #[error("topic {topic:?}: no leader for partition {partition} within {} s: are enough brokers up?", waited.as_secs())]
     NoLeader {
         /// The topic.
         topic: String,
         /// The partition.
         partition: i32,
-        /// For how long.
+        /// The timeout.
         waited: Duration,
     },
     /// librdkafka does not accept the configuration.
     #[error("could not make a client: {0}")]
     Client(KafkaError),
-    /// The broker refused.
-    #[error("could not {action} topic {topic:?}: {source}")]
+    /// The broker refused an operation.
+    #[error("could not {action} topic {topic:?}")]
     Refused {
-        /// What was to be done.
+        /// The operation: `create`.
         action: &'static str,
         /// The topic.
         topic: String,
-        /// The broker's word.
+        /// The broker's error.
         source: KafkaError,
     },
 }
 
-/// Verifies what exists, then creates what is missing, grows what may grow, and waits until every partition has a leader.
+/// Compares the topics that exist, then creates the missing ones, adds partitions if it may, and waits until every
+/// partition has a leader.
 ///
 /// # Errors
-/// All that is not what it should be, and then nothing was changed; a right that is missing; or no broker within
+/// Differences, before anything is changed; a missing right or a refused connection; no broker or no leader within
 /// [`Config::wait`].
 pub async fn ensure(
     kafka: &crate::Config,
     config: &Config,
     topics: &[Topic],
-    growth: Growth,
+    options: Options,
 ) -> Result<Vec<Report>, TopicsError> {
     let admin = Admin::connect(kafka, config)?;
-    let (mut existing, mut deviations) = (Vec::new(), Vec::new());
-    for topic in topics {
-        let name = kafka.name(topic.name);
-        let found = admin.find(&name).await?;
-        if let Some(found) = &found {
-            let settings = admin.settings(&name).await?;
-            let expectations = Expectations {
-                topic,
-                name: &name,
-                config,
-                growth,
-                servers: &kafka.bootstrap_servers,
-            };
-            // The broker tells none of them to those who may not ask.
-            let value = |setting: &str| {
-                let value = settings.get(setting).cloned();
-                value.ok_or_else(|| Forbidden::topic("DescribeConfigs", &name))
-            };
-            deviations.extend(expectations.deviations(found, value)?);
-        }
-        existing.push((topic, name, found.map(|found| found.partitions.len())));
-    }
-    if !deviations.is_empty() {
-        return Err(TopicsError::Deviations(deviations));
-    }
     let mut reports = Vec::new();
-    for (topic, name, before) in existing {
-        match before {
-            None => admin.create(&name, topic).await?,
-            Some(before) if before < topic.partitions => admin.grow(&name, topic.partitions).await?,
+    for topic in topics {
+        reports.push(examine(&admin, kafka.name(topic.name), topic, config, options).await?);
+    }
+    let differences = || reports.iter().flat_map(|report| &report.differences);
+    let tolerable = |difference: &Difference| options.tolerate_advice && difference.severity == Severity::Advice;
+    if !differences().all(tolerable) {
+        return Err(TopicsError::Differences(differences().cloned().collect()));
+    }
+    for (topic, report) in topics.iter().zip(&mut reports) {
+        let expected = topic.partitions;
+        match report.before {
+            None => admin.create(&report.topic, topic).await?,
+            Some(before) if before < expected => admin.grow(&report.topic, expected).await?,
             Some(_) => {}
         }
-        reports.push(Report {
-            topic: name,
-            partitions: before.unwrap_or_default().max(topic.partitions),
-            expected: topic.partitions,
-            before,
-        });
+        report.partitions = report.partitions.max(expected);
     }
     for report in &reports {
         admin.wait_for_leaders(&report.topic, report.partitions).await?;
     }
     Ok(reports)
+}
+
+/// Reports a topic as it is in the cluster.
+async fn examine(
+    admin: &Admin<'_>,
+    name: String,
+    topic: &Topic,
+    config: &Config,
+    options: Options,
+) -> Result<Report, TopicsError> {
+    let Some(found) = admin.partitions(&name).await? else {
+        return Ok(Report {
+            topic: name,
+            partitions: 0,
+            before: None,
+            differences: Vec::new(),
+        });
+    };
+    let settings = admin.settings(&name).await?;
+    let expectations = compare::expectations(topic, config, options);
+    Ok(Report {
+        differences: compare::compare(&name, &expectations, &found, &settings),
+        topic: name,
+        partitions: found.len(),
+        before: Some(found.len()),
+    })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::{Partition, Replicas};
 use kafka::Producer;
-use kafka::topics::{self, Cleanup, Growth, Topic};
+use kafka::topics::{self, Cleanup, Options, Topic};
 use tokio_util::sync::CancellationToken;
 
 use self::report::{Measurement, Report, rate};
@@ -132,7 +132,7 @@ impl Bench {
             partitions: usize::from(target.replicas.get()),
             cleanup: Cleanup::Delete,
         };
-        topics::ensure(&target.kafka, &target.topics, &[topic], Growth::Refused).await?;
+        topics::ensure(&target.kafka, &target.topics, &[topic], Options::default()).await?;
         let producer = Producer::new(&target.kafka, "bench", TOPIC).context("could not make a producer")?;
         let senders = Senders::new(
             target.replicas.partitions().collect(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::Ordinal;
 use embedded::{Cluster, Instance, Mall};
-use kafka::topics::{Cleanup, Growth, Topic, TopicsError};
+use kafka::topics::{Cleanup, Difference, Options, Severity, Topic, TopicsError};
 use lab::{ServiceUrl, audit, bench, drill, load};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
@@ -73,9 +73,8 @@ pub(crate) fn statistics(config: &Config) -> ExitCode {
     })
 }
 
-pub(crate) fn topics(config: &Config, grow: bool) -> ExitCode {
+pub(crate) fn topics(config: &Config, options: Options) -> ExitCode {
     telemetry::init(&config.log);
-    let growth = if grow { Growth::Allowed } else { Growth::Refused };
     let partitions = usize::from(config.replicas.get());
     let topic = |name, partitions, cleanup| Topic {
         name,
@@ -88,16 +87,25 @@ pub(crate) fn topics(config: &Config, grow: bool) -> ExitCode {
         topic("statistics", 1, Cleanup::Compact),
     ];
     service::run(config.grace_period, |shutdown| async move {
-        let ensured = kafka::topics::ensure(&config.kafka, &config.topics, &topics, growth);
+        let ensured = kafka::topics::ensure(&config.kafka, &config.topics, &topics, options);
         let ensured = shutdown.run_until_cancelled(ensured).await.context("asked to stop")?;
-        if let Err(TopicsError::Deviations(deviations)) = &ensured {
-            deviations.iter().for_each(|deviation| tracing::error!("{deviation}"));
-            anyhow::bail!("the topics are not what they should be; nothing was changed");
+        if let Err(TopicsError::Differences(differences)) = &ensured {
+            differences.iter().for_each(log_difference);
+            anyhow::bail!("the topics are not as expected; nothing was changed");
         }
-        let reports = ensured?;
-        reports.iter().for_each(|report| tracing::info!("{report}"));
+        for report in ensured? {
+            tracing::info!("{report}");
+            report.differences.iter().for_each(log_difference);
+        }
         Ok(())
     })
+}
+
+fn log_difference(difference: &Difference) {
+    match difference.severity {
+        Severity::Advice => tracing::warn!("{difference}"),
+        Severity::Error => tracing::error!("{difference}"),
+    }
 }
 
 /// Runs a tool: its result is what it prints, its errors go to stderr, and there is no log.

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use domain::{OrderId, Replicas};
-use kafka::topics::Accepted;
+use kafka::topics;
 use lab::ServiceUrl;
 
 use crate::config::Config;
@@ -48,15 +48,14 @@ enum Command {
     Repository,
     /// Count everything that is in the log.
     Statistics,
-    /// Create the topics and verify those that exist, then exit.
+    /// Create the missing topics and verify the others, then exit: with 1, and nothing changed, if one differs.
     Topics {
         /// Add the partitions that a topic lacks, when regions are added.
         #[arg(long)]
         grow: bool,
-        /// What may differ from what is expected: `more-partitions`, or a setting as it is found, such as
-        /// retention.ms=604800000. Comma separated.
-        #[arg(long, value_name = "WHAT", default_value = "")]
-        accept: Accepted,
+        /// Only warn of differences that the mall can run with, such as a retention.
+        #[arg(long)]
+        warn: bool,
     },
     /// Send orders at a steady rate, and say how they fared.
     Load(lab::load::Arguments),
@@ -109,14 +108,14 @@ fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn run_command(command: Option<Command>, mut config: Config) -> ExitCode {
+fn run_command(command: Option<Command>, config: Config) -> ExitCode {
     match command {
         Some(Command::Healthcheck) => healthcheck::run(config.http.listen),
         Some(Command::Audit(arguments)) => commands::audit(&config, arguments),
         Some(Command::Relay { routes }) => relay::run(&config, routes),
-        Some(Command::Topics { grow, accept }) => {
-            config.topics.accept.extend(accept);
-            commands::topics(&config, grow)
+        Some(Command::Topics { grow, warn }) => {
+            let tolerate_advice = warn;
+            commands::topics(&config, topics::Options { grow, tolerate_advice })
         }
         Some(Command::Load(arguments)) => commands::load(&config, arguments),
         Some(Command::Bench(arguments)) => commands::bench(&config, arguments),

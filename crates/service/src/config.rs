@@ -42,7 +42,7 @@ where
     C: Default + Serialize + DeserializeOwned + Validate,
 {
     let defaults = Figment::from(Serialized::defaults(C::default()));
-    let given = given();
+    let given = given(&defaults);
     let tree: Dict = given
         .extract()
         .map_err(|error| Invalid(error.into_iter().map(|e| e.to_string()).collect()))?;
@@ -81,19 +81,21 @@ where
 }
 
 /// The settings of the user: the file, then the environment.
-fn given() -> Figment {
+fn given(defaults: &Figment) -> Figment {
     let mut given = Figment::new();
     if let Some(path) = Env::var(FILE) {
         given = given.merge(Toml::file_exact(path));
     }
-    let free = |key: &str| key.contains(&format!(".{FREE_TABLE}."));
-    let environment = || Env::prefixed(PREFIX).ignore(&["config"]).split("__");
-    given = given.merge(environment().filter(move |key| !free(key.as_str())));
-    // Figment reads `007` as a number; a password is text.
-    for (key, text) in environment().iter().filter(|(key, _)| free(key.as_str())) {
-        given = given.merge((key.as_str(), Value::from(text)));
-    }
-    given
+    let is_text = |key: &str| {
+        let default = defaults.find_value(key).ok();
+        key.contains(&format!(".{FREE_TABLE}.")) || default.is_some_and(|value| value.as_str().is_some())
+    };
+    let environment = Env::prefixed(PREFIX).ignore(&["config"]).split("__");
+    // Figment reads `007` as a number: settings that are text by default are merged again, as text.
+    let texts = environment.iter().filter(|(key, _)| is_text(key.as_str()));
+    texts.fold(given.merge(&environment), |given, (key, text)| {
+        given.merge((key.as_str(), Value::from(text)))
+    })
 }
 
 /// Lists the settings in a tree, by their dotted keys. A free table is one setting.
@@ -188,13 +190,13 @@ mod tests {
                 "replicas = 5\n[kafka]\nservers = \"a:1\"\nproperties.\"sasl.password\" = \"x\"",
             )?;
             jail.set_env("MALL_CONFIG", "mall.toml");
-            jail.set_env("MALL_KAFKA__SERVERS", "b:2");
+            jail.set_env("MALL_KAFKA__SERVERS", "123");
             jail.set_env("MALL_ORDINAL", "1");
             jail.set_env("MALL_KAFKA__PROPERTIES__SASL_USERNAME", "007");
             let config: Config = load().expect("a valid configuration");
             assert_eq!(
                 (config.replicas, config.ordinal, config.kafka.servers.as_str()),
-                (5, Some(1), "b:2")
+                (5, Some(1), "123")
             );
             let properties: Vec<_> = config.kafka.properties.into_iter().collect();
             let expected = [("sasl.password", "x"), ("sasl_username", "007")];

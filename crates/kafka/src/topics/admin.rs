@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigEntry, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
-use super::expectations::{Found, Partition};
+use super::compare::{Partition, Partitions};
 use super::{Config, Topic, TopicsError};
 use crate::Forbidden;
 use crate::authorization::refuses_topic;
@@ -18,30 +21,27 @@ use crate::closing::BoundedClose;
 use crate::connection::Connection;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(200);
-/// How often the errors of connections are polled for while a question is on its way.
-const ERROR_POLL: Duration = Duration::from_millis(20);
-/// A refusal counts when no other broker has answered after this time.
-const OTHER_BROKERS: Duration = Duration::from_millis(500);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time between two attempts.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// Time to take the errors of connections from the client's queue.
+const ERRORS_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Asks and changes the cluster, until the time is over.
+/// Reads and changes the cluster until the deadline.
 pub(super) struct Admin<'a> {
-    /// Asks for metadata. Not the admin client: that cannot be polled, so that the errors of its connections stay in its
-    /// queue.
+    /// Reads metadata. The admin client cannot be polled: the errors of its connections stay in its queue.
     metadata_client: Arc<BoundedClose<BaseProducer<Connection>>>,
     admin_client: BoundedClose<AdminClient<DefaultClientContext>>,
     connection: Connection,
     deadline: Instant,
     kafka: &'a crate::Config,
     config: &'a Config,
-    /// What is waited for, as was said last.
-    said: Mutex<String>,
+    /// The last reason to wait that was logged.
+    logged: Mutex<String>,
 }
 
 impl<'a> Admin<'a> {
-    /// Connects in the background; the time begins to run.
+    /// Connects in the background.
     pub(super) fn connect(kafka: &'a crate::Config, config: &'a Config) -> Result<Self, TopicsError> {
         let connection = Connection::new("topics");
         let metadata_client = kafka.admin().create_with_context(connection.clone());
@@ -53,212 +53,192 @@ impl<'a> Admin<'a> {
             deadline: Instant::now() + config.wait,
             kafka,
             config,
-            said: Mutex::default(),
+            logged: Mutex::default(),
         })
     }
 
-    fn options() -> AdminOptions {
-        AdminOptions::new()
-            .request_timeout(Some(OPERATION_TIMEOUT))
-            .operation_timeout(Some(OPERATION_TIMEOUT))
-    }
-
-    /// The topic as it is; `None` when there is none. Asks until the cluster answers, or the time is over.
-    pub(super) async fn find(&self, name: &str) -> Result<Option<Found>, TopicsError> {
+    /// Returns the partitions of a topic, or `None` if it does not exist. Waits for a broker.
+    pub(super) async fn partitions(&self, name: &str) -> Result<Option<Partitions>, TopicsError> {
         loop {
-            let reason = match self.metadata(name).await? {
-                Ok(found) => return Ok(found),
-                Err(error) => self.connection.reason(&error),
+            let (client, topic) = (Arc::clone(&self.metadata_client), name.to_owned());
+            let answer = tokio::task::spawn_blocking(move || partitions(&client, &topic)).await;
+            let error = match answer {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(error)) if refuses_topic(&error) => return Err(Forbidden::topic("Describe", name).into()),
+                Ok(Err(error)) => error.to_string(),
+                Err(panicked) => panicked.to_string(),
             };
-            if self.is_late() {
-                return Err(TopicsError::OutOfReach {
-                    servers: self.kafka.bootstrap_servers.clone(),
-                    waited: self.config.wait,
-                    reason,
-                });
+            let servers = || self.kafka.bootstrap_servers.clone();
+            if let Some(reason) = self.connection.refusal() {
+                let servers = servers();
+                return Err(TopicsError::ConnectionRefused { servers, reason });
             }
-            self.wait(&reason).await;
+            let reason = self.connection.reason(&error);
+            self.wait(&reason).await.map_err(|Late| TopicsError::OutOfReach {
+                servers: servers(),
+                waited: self.config.wait,
+                reason,
+            })?;
         }
     }
 
     /// Waits until this many partitions of a topic have a leader.
     pub(super) async fn wait_for_leaders(&self, name: &str, partitions: usize) -> Result<(), TopicsError> {
         loop {
-            let found = self.find(name).await?.unwrap_or_default();
-            let led = |number: &i32| found.partitions.get(number).is_some_and(|found| found.has_leader);
-            let Some(partition) = (0..).take(partitions).find(|number| !led(number)) else {
+            let found = self.partitions(name).await?.unwrap_or_default();
+            let has_leader = |number: &i32| found.get(number).is_some_and(|partition| partition.has_leader);
+            let Some(partition) = (0..).take(partitions).find(|number| !has_leader(number)) else {
                 return Ok(());
             };
-            if self.is_late() {
-                return Err(TopicsError::NoLeader {
-                    topic: name.to_owned(),
-                    partition,
-                    waited: self.config.wait,
-                });
-            }
-            self.wait(&format!("topic {name}: partition {partition} has no leader"))
-                .await;
+            let reason = format!("topic {name}: partition {partition} has no leader");
+            self.wait(&reason).await.map_err(|Late| TopicsError::NoLeader {
+                topic: name.to_owned(),
+                partition,
+                waited: self.config.wait,
+            })?;
         }
     }
 
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.deadline
-    }
-
-    /// Asks once. An error of the inner kind may pass.
-    async fn metadata(&self, name: &str) -> Result<Result<Option<Found>, String>, TopicsError> {
-        let (client, topic) = (Arc::clone(&self.metadata_client), name.to_owned());
-        let mut asked = tokio::task::spawn_blocking(move || metadata(&client, &topic));
-        let (mut events, mut refused) = (tokio::time::interval(ERROR_POLL), None);
-        let answer = loop {
-            tokio::select! {
-                answer = &mut asked => break answer,
-                _ = events.tick() => {
-                    self.metadata_client.poll(Duration::ZERO);
-                    let refusal = self.connection.refusal();
-                    if refusal.is_some() && refused.get_or_insert_with(Instant::now).elapsed() > OTHER_BROKERS {
-                        break Ok(Err(KafkaError::MetadataFetch(RDKafkaErrorCode::Authentication)));
-                    }
-                }
-            }
-        };
-        match answer {
-            Ok(Ok(found)) => Ok(Ok(found)),
-            Ok(Err(error)) if refuses_topic(&error) => Err(Forbidden::topic("Describe", name).into()),
-            Ok(Err(error)) => match self.connection.refusal() {
-                Some(reason) => Err(TopicsError::ConnectionRefused {
-                    servers: self.kafka.bootstrap_servers.clone(),
-                    reason,
-                }),
-                None => Ok(Err(error.to_string())),
-            },
-            Err(panicked) => Ok(Err(panicked.to_string())),
-        }
-    }
-
-    pub(super) async fn create(&self, name: &str, topic: &Topic) -> Result<(), TopicsError> {
-        let refused = |source| refusal("create", "Create", name, source);
-        let min_insync_replicas = self.config.min_insync_replicas.to_string();
-        let new = NewTopic::new(
-            name,
-            count(topic.partitions),
-            TopicReplication::Fixed(self.config.replication_factor),
-        )
-        .set("cleanup.policy", topic.cleanup.policy())
-        .set("retention.ms", "-1")
-        .set("retention.bytes", "-1")
-        .set("unclean.leader.election.enable", "false")
-        .set("min.insync.replicas", &min_insync_replicas);
-        loop {
-            let answer = self.admin_client.create_topics([&new], &Self::options()).await;
-            let created = answer.and_then(|mut created| match created.pop() {
-                Some(Err((_, code))) => Err(KafkaError::AdminOp(code)),
-                Some(Ok(_)) | None => Ok(()),
-            });
-            let Err(error) = created else { return Ok(()) };
-            match &error {
-                // Another process created it meanwhile, which is just as good; or it is still being deleted.
-                KafkaError::AdminOp(RDKafkaErrorCode::TopicAlreadyExists) => {
-                    if self.find(name).await?.is_some() || self.is_late() {
-                        return Ok(());
-                    }
-                    self.wait(&format!("topic {name} is still being deleted")).await;
-                }
-                // Not enough brokers have come up yet for so many copies.
-                KafkaError::AdminOp(RDKafkaErrorCode::InvalidReplicationFactor) if !self.is_late() => {
-                    let reason = format!("fewer than {} brokers are up", self.config.replication_factor);
-                    self.wait(&reason).await;
-                }
-                _ => self.wait_if_passing(error).await.map_err(refused)?,
-            }
-        }
-    }
-
-    /// Waits a little after an error that may pass.
-    ///
-    /// # Errors
-    /// The error, when it does not pass, or has not passed in time.
-    async fn wait_if_passing(&self, error: KafkaError) -> Result<(), KafkaError> {
-        let reason = match error {
-            KafkaError::AdminOp(RDKafkaErrorCode::NotController) => "the cluster elects a controller",
-            // Its disk, or that of ZooKeeper, may be busy. What is done all the same is found to exist the next time.
-            KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
-                "the broker is slow to answer"
-            }
-            // What Kafka answers until it has a new session with ZooKeeper, after it was paused or cut off.
-            KafkaError::AdminOp(RDKafkaErrorCode::Unknown) => "the broker has an error of its own: its log says which",
-            _ => return Err(error),
-        };
-        if self.is_late() {
-            return Err(error);
-        }
-        self.wait(reason).await;
-        Ok(())
-    }
-
-    /// Waits a little, and tells what for, when it is something else than before.
-    async fn wait(&self, reason: &str) {
-        if *self.said.lock() != reason {
-            reason.clone_into(&mut self.said.lock());
-            tracing::warn!(reason, seconds = self.config.wait.as_secs(), "waiting");
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-
-    /// The settings of a topic; none when the authorizer does not allow to ask for them.
+    /// Returns the settings of a topic.
     pub(super) async fn settings(&self, name: &str) -> Result<BTreeMap<String, String>, TopicsError> {
-        let refused = |source| refusal("describe", "DescribeConfigs", name, source);
-        let described = self
-            .admin_client
-            .describe_configs([&ResourceSpecifier::Topic(name)], &Self::options())
-            .await
-            .map_err(refused)?
-            .pop();
-        let entries = match described {
+        let refused = |source| DESCRIBE.refused(name, source);
+        let topic = ResourceSpecifier::Topic(name);
+        let described = self.admin_client.describe_configs([&topic], &options()).await;
+        let entries = match described.map_err(refused)?.pop() {
             Some(Ok(described)) => described.entries,
             Some(Err(code)) => return Err(refused(KafkaError::AdminOp(code))),
             None => Vec::new(),
         };
-        let setting = |entry: rdkafka::admin::ConfigEntry| Some((entry.name, entry.value?));
+        // Without the right, the answer of some brokers is empty.
+        if entries.is_empty() {
+            return Err(Forbidden::topic("DescribeConfigs", name).into());
+        }
+        let setting = |entry: ConfigEntry| Some((entry.name, entry.value?));
         Ok(entries.into_iter().filter_map(setting).collect())
     }
 
+    pub(super) async fn create(&self, name: &str, topic: &Topic) -> Result<(), TopicsError> {
+        let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
+        let replication = TopicReplication::Fixed(self.config.replication_factor.into());
+        let min_insync_replicas = self.config.min_insync_replicas.to_string();
+        let new = NewTopic::new(name, partitions, replication)
+            .set("cleanup.policy", topic.cleanup.policy())
+            .set("retention.ms", "-1")
+            .set("retention.bytes", "-1")
+            .set("unclean.leader.election.enable", "false")
+            .set("min.insync.replicas", &min_insync_replicas);
+        let create = async || self.admin_client.create_topics([&new], &options()).await;
+        self.retry(CREATE, name, topic.partitions, create).await
+    }
+
     pub(super) async fn grow(&self, name: &str, partitions: usize) -> Result<(), TopicsError> {
-        let refused = |source| refusal("grow", "Alter", name, source);
-        let grown = NewPartitions::new(name, partitions);
+        let new = NewPartitions::new(name, partitions);
+        let grow = async || self.admin_client.create_partitions([&new], &options()).await;
+        self.retry(GROW, name, partitions, grow).await
+    }
+
+    /// Repeats an operation until it succeeds, or the topic has this many partitions: an operation that failed may have
+    /// been done all the same, or by another process, and cannot be done twice.
+    async fn retry(
+        &self,
+        operation: Operation,
+        name: &str,
+        partitions: usize,
+        attempt: impl AsyncFn() -> Result<Vec<TopicResult>, KafkaError>,
+    ) -> Result<(), TopicsError> {
         loop {
-            let answer = self.admin_client.create_partitions([&grown], &Self::options()).await;
-            let error = match answer.map(|mut grown| grown.pop()) {
+            let error = match attempt().await.map(|mut results| results.pop()) {
+                Ok(None | Some(Ok(_))) => return Ok(()),
                 Ok(Some(Err((_, code)))) => KafkaError::AdminOp(code),
-                Ok(Some(Ok(_)) | None) => return Ok(()),
                 Err(error) => error,
             };
-            self.wait_if_passing(error).await.map_err(refused)?;
-            // What has failed may have been done all the same, and cannot be done twice.
-            let found = self.find(name).await?;
-            if found.is_some_and(|found| found.partitions.len() >= partitions) {
+            let found = self.partitions(name).await?;
+            if found.is_some_and(|found| found.len() >= partitions) {
                 return Ok(());
             }
+            let Some(reason) = transient(&error) else {
+                return Err(operation.refused(name, error));
+            };
+            let waited = self.wait(reason).await;
+            waited.map_err(|Late| operation.refused(name, error))?;
+        }
+    }
+
+    /// Waits before the next attempt. Logs the reason when it changes.
+    async fn wait(&self, reason: &str) -> Result<(), Late> {
+        if Instant::now() >= self.deadline {
+            return Err(Late);
+        }
+        if *self.logged.lock() != reason {
+            reason.clone_into(&mut self.logged.lock());
+            tracing::warn!(reason, seconds = self.config.wait.as_secs(), "waiting");
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        Ok(())
+    }
+}
+
+/// The deadline has passed.
+struct Late;
+
+/// An operation on a topic, and the right that it needs.
+#[derive(Clone, Copy)]
+struct Operation {
+    name: &'static str,
+    right: &'static str,
+}
+
+const CREATE: Operation = Operation {
+    name: "create",
+    right: "Create",
+};
+const GROW: Operation = Operation {
+    name: "grow",
+    right: "Alter",
+};
+const DESCRIBE: Operation = Operation {
+    name: "describe",
+    right: "DescribeConfigs",
+};
+
+impl Operation {
+    fn refused(self, topic: &str, source: KafkaError) -> TopicsError {
+        if refuses_topic(&source) {
+            return Forbidden::topic(self.right, topic).into();
+        }
+        TopicsError::Refused {
+            action: self.name,
+            topic: topic.to_owned(),
+            source,
         }
     }
 }
 
-/// What the broker has refused, and which operation the authorizer would have to allow.
-fn refusal(action: &'static str, operation: &'static str, topic: &str, source: KafkaError) -> TopicsError {
-    if refuses_topic(&source) {
-        return Forbidden::topic(operation, topic).into();
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(OPERATION_TIMEOUT))
+        .operation_timeout(Some(OPERATION_TIMEOUT))
+}
+
+/// Says what an error of a starting or slow cluster means; `None` for all other errors.
+fn transient(error: &KafkaError) -> Option<&'static str> {
+    let KafkaError::AdminOp(code) = error else { return None };
+    match code {
+        RDKafkaErrorCode::TopicAlreadyExists => Some("the topic is still being deleted"),
+        RDKafkaErrorCode::InvalidReplicationFactor => Some("fewer brokers are up than a partition has replicas"),
+        RDKafkaErrorCode::NotController => Some("the cluster elects a controller"),
+        // The disk of the broker or of ZooKeeper may be busy.
+        RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut => Some("the broker is slow to answer"),
+        // A broker that was paused or cut off answers this until it has a new session with ZooKeeper.
+        RDKafkaErrorCode::Unknown => Some("the broker has an internal error: see its log"),
+        _ => None,
     }
-    let topic = topic.to_owned();
-    TopicsError::Refused { action, topic, source }
 }
 
-fn count(partitions: usize) -> i32 {
-    i32::try_from(partitions).unwrap_or(i32::MAX)
-}
-
-/// Asks for a topic by its name: among all topics the broker does not show those that may not be described.
-fn metadata(client: &BaseProducer<Connection>, topic: &str) -> Result<Option<Found>, KafkaError> {
-    let metadata = client.client().fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
+/// Asks for a topic by its name: the list of all topics lacks those that the client may not describe.
+fn partitions(client: &BaseProducer<Connection>, topic: &str) -> Result<Option<Partitions>, KafkaError> {
+    let metadata = client.client().fetch_metadata(Some(topic), METADATA_TIMEOUT);
+    let metadata = metadata.inspect_err(|_| client.poll(ERRORS_TIMEOUT))?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
         return Ok(None);
     };
@@ -267,17 +247,10 @@ fn metadata(client: &BaseProducer<Connection>, topic: &str) -> Result<Option<Fou
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
         Some(code) => return Err(KafkaError::MetadataFetch(code)),
     }
-    let partition = |partition: &rdkafka::metadata::MetadataPartition| Partition {
+    let partition = |partition: &MetadataPartition| Partition {
         has_leader: partition.leader() >= 0,
-        replicas: partition.replicas().to_vec(),
+        replicas: partition.replicas().len(),
     };
-    let partitions = found.partitions().iter().map(|found| (found.id(), partition(found)));
-    Ok(Some(Found {
-        partitions: partitions.collect(),
-        brokers: metadata
-            .brokers()
-            .iter()
-            .map(rdkafka::metadata::MetadataBroker::id)
-            .collect(),
-    }))
+    let partitions = found.partitions().iter();
+    Ok(Some(partitions.map(|found| (found.id(), partition(found))).collect()))
 }

@@ -98,10 +98,7 @@ fn compose_and_the_cluster_run_the_same_mall() {
     }
     for speaks_kafka in SPEAK_KAFKA {
         let topics = &pod(local.workload(speaks_kafka))["initContainers"][0];
-        let mut command = list(&compose["topics"]["command"]).to_vec();
-        // Between growing the topics and applying the manifests, a pod must be able to come back.
-        command.extend(["--accept", "more-partitions"].map(Value::from));
-        assert_eq!(list(&topics["args"]), command, "{speaks_kafka}");
+        assert_eq!(topics["args"], compose["topics"]["command"], "{speaks_kafka}");
         assert_eq!(topics["image"], compose["topics"]["image"], "{speaks_kafka}");
     }
     assert!(pod(local.workload("gateway")).get("initContainers").is_none());

@@ -136,7 +136,7 @@ async fn each_principal_needs_the_rights_of_the_readme_and_is_told_which_one_is_
         ladder.grant(grant).await;
     }
     ladder.topics(&["--grow", "--replicas", "4"]).await.expect("grown");
-    ladder.topics(&["--accept", "more-partitions"]).await.expect("verified");
+    ladder.topics(&["--warn"]).await.expect("verified");
 
     // There is something to read.
     let settings = ladder.broker.password("mall", PASSWORD, "ca.crt");

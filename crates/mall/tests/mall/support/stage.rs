@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::{Partition, Replicas};
 use embedded::{Cluster, Config, Instance, Mall};
-use kafka::topics::{self, Cleanup, Growth, Topic};
+use kafka::topics::{self, Cleanup, Options, Topic};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -186,7 +186,7 @@ pub(crate) async fn create_topics(kafka: &kafka::Config, partitions: usize) {
         topic("shipment", partitions, Cleanup::Delete),
         topic("statistics", 1, Cleanup::Compact),
     ];
-    topics::ensure(kafka, &topics::Config::default(), &topics, Growth::Refused)
+    topics::ensure(kafka, &topics::Config::default(), &topics, Options::default())
         .await
         .expect("topics");
 }
