@@ -59,7 +59,9 @@ fn report(outcome: anyhow::Result<()>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "failed");
+            let text = format!("{error:#}");
+            tracing::error!(error = text, "failed");
+            telemetry::print_fatal(&text);
             let temporary = error.chain().any(<dyn std::error::Error>::is::<TemporaryFailure>);
             if temporary {
                 ExitCode::from(TEMPORARY_FAILURE)
@@ -97,12 +99,12 @@ where
         () = tokio::time::sleep(grace_period) => {
             anyhow::bail!("did not stop within the grace period of {} s", grace_period.as_secs_f32())
         }
-        () = another(&mut signalled) => anyhow::bail!("stopped at once by a second signal"),
+        () = second_signal(&mut signalled) => anyhow::bail!("stopped at once by a second signal"),
     }
 }
 
 /// Waits for a signal that is not the one before, which has just come, once more.
-async fn another(signalled: &mut impl AsyncFnMut() -> &'static str) {
+async fn second_signal(signalled: &mut impl AsyncFnMut() -> &'static str) {
     let first = Instant::now();
     loop {
         signalled().await;
@@ -126,7 +128,7 @@ mod tests {
             sleep(pauses.next().expect("two signals")).await;
             "SIGINT"
         };
-        another(&mut signalled).await;
+        second_signal(&mut signalled).await;
         assert_eq!(begun.elapsed(), Duration::from_millis(2030));
     }
 

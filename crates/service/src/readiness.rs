@@ -144,7 +144,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::telemetry::Json;
+    use crate::telemetry::LineFormat;
     use crate::testing::logged;
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_service_says_once_that_it_is_ready_until_it_is_not() {
-        let lines = logged(Json, || {
+        let lines = logged(LineFormat::Json, || {
             let readiness = Readiness::new("order-1", CancellationToken::new());
             let broker = readiness.latch("no broker");
             broker.release();
