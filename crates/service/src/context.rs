@@ -9,6 +9,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::BODY_LIMIT;
 use crate::{Readiness, telemetry};
 
 /// Everything that a service takes from its surroundings.
@@ -24,6 +25,8 @@ pub struct Context {
     pub readiness: Readiness,
     /// What `/metrics` shows.
     pub metrics: Registry,
+    /// The largest body of a request, in bytes. A larger one is not read into memory.
+    pub body_limit: usize,
 }
 
 impl Context {
@@ -48,6 +51,7 @@ impl Context {
             shutdown,
             readiness,
             metrics,
+            body_limit: BODY_LIMIT,
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::DRAIN;
+use crate::server::DRAIN_TIMEOUT;
 use crate::telemetry;
 
 /// The exit code for a command line or configuration that cannot be used (`EX_USAGE` of sysexits).
@@ -16,7 +16,7 @@ pub const USAGE_ERROR: u8 = 64;
 /// The exit code for a failure that a later start may not meet (`EX_TEMPFAIL` of sysexits).
 const TEMPORARY_FAILURE: u8 = 75;
 /// The shortest grace period: requests in flight have 7 s, and a second is for what is closed after them.
-pub const MIN_GRACE_PERIOD: Duration = DRAIN.saturating_add(Duration::from_secs(1));
+pub const MIN_GRACE_PERIOD: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_secs(1));
 /// Tasks on threads of their own that did not stop have this long to notice that the process ends.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 

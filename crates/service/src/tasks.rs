@@ -8,11 +8,11 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::DRAIN;
+use crate::server::DRAIN_TIMEOUT;
 
 /// When a task has failed, the others have this long to end: as long as requests in flight, and a moment to close
 /// what they used.
-const STOP: Duration = DRAIN.saturating_add(Duration::from_millis(500));
+const STOP: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_millis(500));
 
 type Ended = Result<(Id, anyhow::Result<()>), JoinError>;
 

@@ -35,6 +35,11 @@ impl Client {
         self.0.write_all(text.as_bytes()).await.expect("sent");
     }
 
+    /// Closes the sending side: no more requests follow.
+    pub(crate) async fn half_close(&mut self) {
+        self.0.shutdown().await.expect("half closed");
+    }
+
     /// Reads one response, whose length must be known.
     pub(crate) async fn answer(&mut self) -> Answer {
         let mut head = String::new();

@@ -1,12 +1,9 @@
-//! What `/metrics` shows of a server.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! The metrics of a server.
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// What `/metrics` shows of a server.
+/// The metrics of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(super) connections: Gauge,
@@ -38,28 +35,5 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-/// A request until the end of its response: counted, and its connection is busy. HTTP/1.1 has one at a time.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    _counted: Counted,
-    busy: Arc<AtomicBool>,
-}
-
-impl InFlight {
-    pub(super) fn new(gauge: &Gauge, busy: &Arc<AtomicBool>) -> Self {
-        busy.store(true, Ordering::Relaxed);
-        Self {
-            _counted: Counted::new(gauge),
-            busy: Arc::clone(busy),
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.busy.store(false, Ordering::Relaxed);
     }
 }

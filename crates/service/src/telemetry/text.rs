@@ -31,7 +31,7 @@ pub(super) struct Text {
 
 /// A terminal.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     /// `true` if it shows colours.
     pub(super) has_colours: bool,
     /// Returns its width in columns, which can change.
