@@ -146,7 +146,6 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::telemetry::LineFormat;
     use crate::testing::logged;
 
     #[test]
@@ -189,7 +188,7 @@ mod tests {
 
     #[test]
     fn logs_ready_once_until_the_service_is_not_ready() {
-        let lines = logged(LineFormat::Json, || {
+        let lines = logged(None, || {
             let readiness = Readiness::new("order-1", CancellationToken::new());
             let broker = readiness.latch("no broker");
             broker.release();

@@ -4,7 +4,6 @@
 
 mod body;
 mod connections;
-mod metrics;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +14,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Body as _, Incoming};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,18 +24,17 @@ use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Body, Endpoint, Request, RequestParts};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::body::{BoxBody, ResponseBody};
 use self::connections::{Activity, Connections, InFlight};
-use self::metrics::Counted;
 
 #[cfg(test)]
 pub(crate) use self::body::BODY_TIMEOUT;
 pub(crate) use self::body::{Unread, too_large};
-pub(crate) use self::metrics::Metrics;
 
 /// Maximum bytes of a request line with its headers; a larger head is a 431.
 const HEAD_LIMIT: usize = 16 * 1024;
@@ -79,12 +79,30 @@ impl Limits {
     }
 }
 
+/// The metrics of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    connections: Gauge,
+    in_flight: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let about = "Connections that are open";
+        registry.register("http_connections", about, metrics.connections.clone());
+        let about = "Requests whose response is not complete, open event streams among them";
+        registry.register("http_requests_in_flight", about, metrics.in_flight.clone());
+        metrics
+    }
+}
+
 /// What every connection needs.
 struct Server<E> {
     endpoint: E,
     http: http1::Builder,
     limits: Limits,
-    metrics: Metrics,
+    in_flight: Gauge,
 }
 
 /// Serves connections until `shutdown`, then waits until the requests in flight are answered, at most
@@ -96,13 +114,13 @@ pub(crate) async fn serve<E: Endpoint + 'static>(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) {
+    let mut connections = Connections::new(limits.connections, metrics.connections);
     let server = Arc::new(Server {
         endpoint,
         http: http(),
         limits,
-        metrics,
+        in_flight: metrics.in_flight,
     });
-    let mut connections = Connections::new(limits.connections);
     let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
@@ -149,13 +167,21 @@ fn http() -> http1::Builder {
 impl<E: Endpoint + 'static> Server<E> {
     /// Serves a connection until it ends, for any reason: a client that leaves is no error of the service.
     async fn serve_connection(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, activity: Arc<Activity>) {
-        let _open = Counted::new(&self.metrics.connections);
         set_options(&stream, self.limits.write_timeout);
         let local = stream.local_addr().unwrap_or(remote);
         let service = service_fn(|request| {
-            let in_flight = InFlight::new(&self.metrics.in_flight, &activity);
+            let in_flight = InFlight::new(&self.in_flight, &activity);
             let answer = self.answer(request, LocalAddr(local.into()), RemoteAddr(remote.into()));
-            async move { Ok::<_, Infallible>(answer.await.map(|body| ResponseBody::new(body, in_flight))) }
+            async move {
+                let response = answer.await.map(|body| {
+                    body.map_err(move |error| {
+                        // The body owns it: the request is in flight until the body is dropped.
+                        let _ = &in_flight;
+                        error
+                    })
+                });
+                Ok::<_, Infallible>(response)
+            }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
@@ -181,7 +207,7 @@ impl<E: Endpoint + 'static> Server<E> {
         request: hyper::Request<Incoming>,
         local: LocalAddr,
         remote: RemoteAddr,
-    ) -> hyper::Response<BoxBody> {
+    ) -> hyper::Response<BoxBody<Bytes, io::Error>> {
         let (parts, body) = request.into_parts();
         let awaits_continue = parts.headers.contains_key(header::EXPECT);
         let parts = RequestParts::from((parts, local, remote, Scheme::HTTP));

@@ -16,9 +16,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
 use self::queue::QueueWriter;
-use self::text::{Terminal, Text};
+use self::text::Terminal;
 
 pub(crate) use self::queue::{dropped_lines, flush};
+pub(crate) use self::text::Text;
 
 /// Format and filter of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,13 +41,6 @@ pub enum Format {
     Json,
     /// For people.
     Text,
-}
-
-/// The format of a log line, where stdout is known.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum LineFormat {
-    Json,
-    Text(Option<Terminal>),
 }
 
 impl Default for Config {
@@ -86,13 +80,16 @@ impl Config {
         Ok(targets)
     }
 
-    fn line_format(&self) -> LineFormat {
+    /// The formatter for people, or `None` for JSON.
+    fn text(&self) -> Option<Text> {
         let is_terminal = io::stdout().is_terminal();
-        match self.format {
-            Format::Json => LineFormat::Json,
-            Format::Auto if !is_terminal => LineFormat::Json,
-            Format::Auto | Format::Text => LineFormat::Text(is_terminal.then(Terminal::stdout)),
-        }
+        let is_text = match self.format {
+            Format::Auto => is_terminal,
+            Format::Json => false,
+            Format::Text => true,
+        };
+        let terminal = is_terminal.then(Terminal::stdout);
+        is_text.then_some(Text { terminal })
     }
 }
 
@@ -101,7 +98,7 @@ pub fn init(config: &Config) {
     let targets = config
         .targets()
         .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    let layer = layer(config.line_format(), || QueueWriter);
+    let layer = layer(config.text(), || QueueWriter);
     let installed = tracing_subscriber::registry().with(layer).with(targets).try_init();
     // An error means that there is a subscriber already.
     if installed.is_ok() {
@@ -110,21 +107,21 @@ pub fn init(config: &Config) {
     }
 }
 
-/// Formats lines and hands them to a writer.
-pub(crate) fn layer<W>(format: LineFormat, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+/// Formats lines for people or as JSON, and hands them to a writer.
+pub(crate) fn layer<W>(text: Option<Text>, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    match format {
-        LineFormat::Json => layer
+    match text {
+        Some(text) => layer.event_format(text).boxed(),
+        None => layer
             .json()
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
             .with_target(false)
             .boxed(),
-        LineFormat::Text(terminal) => layer.event_format(Text { terminal }).boxed(),
     }
 }
 
@@ -172,7 +169,7 @@ mod tests {
     use crate::testing::logged;
 
     fn logged_json(body: impl FnOnce()) -> Value {
-        let line = logged(LineFormat::Json, body);
+        let line = logged(None, body);
         assert_eq!(line.find('\n'), Some(line.len() - 1), "one line: {line}");
         serde_json::from_str(&line).expect("one JSON object")
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::telemetry::{self, LineFormat};
+use crate::telemetry::{self, Text};
 
 /// A connection of a client.
 pub(crate) struct Client(BufReader<TcpStream>);
@@ -74,11 +74,11 @@ impl Client {
     }
 }
 
-/// What `body` logs on this thread, in a format.
-pub(crate) fn logged(format: LineFormat, body: impl FnOnce()) -> String {
+/// What `body` logs on this thread, for people or as JSON.
+pub(crate) fn logged(text: Option<Text>, body: impl FnOnce()) -> String {
     let lines: Arc<Mutex<Vec<u8>>> = Arc::default();
     let written = Arc::clone(&lines);
-    let layer = telemetry::layer(format, move || Lines(Arc::clone(&lines)));
+    let layer = telemetry::layer(text, move || Lines(Arc::clone(&lines)));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), body);
     let written = std::mem::take(&mut *written.lock());
     String::from_utf8(written).expect("text")

@@ -1,20 +1,13 @@
-//! Bodies of requests, read whole before the handler runs, and bodies of responses, which tell when they end.
+//! Bodies of requests, read whole before the handler runs.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use poem::http::StatusCode;
 use tokio::time::timeout;
 
-use super::connections::InFlight;
 use crate::Problem;
-
-/// The type of poem's bodies.
-pub(super) type BoxBody = http_body_util::combinators::BoxBody<Bytes, io::Error>;
 
 /// A client has this long to send a body, from the end of the head.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,39 +68,4 @@ async fn collect(mut body: Incoming, limit: usize) -> hyper::Result<(Vec<u8>, us
         }
     }
     Ok((bytes, length))
-}
-
-/// The body of a response, until whose end the request is in flight.
-pub(super) struct ResponseBody {
-    body: BoxBody,
-    _in_flight: InFlight,
-}
-
-impl ResponseBody {
-    pub(super) fn new(body: BoxBody, in_flight: InFlight) -> Self {
-        Self {
-            body,
-            _in_flight: in_flight,
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::iter;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::thread;
@@ -23,8 +23,8 @@ const GATHER_INTERVAL: Duration = Duration::from_millis(10);
 const KEPT_BUFFER: usize = 64 * 1024;
 /// The end of a process waits at most this long for stdout.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// Interval at which a flush tries to enter a queue that is full.
-const FLUSH_RETRY_INTERVAL: Duration = Duration::from_millis(1);
+/// Interval at which a flush looks whether all has been written.
+const FLUSH_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The queue of this process, once the log has been started.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
@@ -74,75 +74,68 @@ impl Write for QueueWriter {
 
 /// The sending side of a queue.
 struct Queue {
-    entries: SyncSender<Entry>,
-    /// Dropped lines that no log line has reported yet.
-    unreported: Arc<AtomicU64>,
+    lines: SyncSender<Vec<u8>>,
+    counts: Arc<Counts>,
 }
 
-enum Entry {
-    Line(Vec<u8>),
-    /// Dropped once all lines before it have been written.
-    Flush(SyncSender<()>),
+#[derive(Default)]
+struct Counts {
+    /// Lines that have not been written yet.
+    unwritten: AtomicUsize,
+    /// Dropped lines that no log line has reported yet.
+    unreported: AtomicUsize,
 }
 
 impl Queue {
     fn start(capacity: usize, output: impl Write + Send + 'static) -> io::Result<Self> {
-        let (entries, receiver) = sync_channel(capacity);
-        let unreported = Arc::default();
-        let dropped = Arc::clone(&unreported);
-        thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write_entries(&receiver, &dropped, output))?;
-        Ok(Self { entries, unreported })
+        let (lines, receiver) = sync_channel(capacity);
+        let counts = Arc::<Counts>::default();
+        let shared = Arc::clone(&counts);
+        let write = move || write_lines(&receiver, &shared, output);
+        thread::Builder::new().name("log".to_owned()).spawn(write)?;
+        Ok(Self { lines, counts })
     }
 
     /// Adds a line, or drops it when the queue is full.
     fn push(&self, line: &[u8]) {
-        if self.entries.try_send(Entry::Line(line.to_vec())).is_err() {
-            self.unreported.fetch_add(1, Ordering::Relaxed);
+        self.counts.unwritten.fetch_add(1, Ordering::Relaxed);
+        if self.lines.try_send(line.to_vec()).is_err() {
+            self.counts.unwritten.fetch_sub(1, Ordering::Relaxed);
+            self.counts.unreported.fetch_add(1, Ordering::Relaxed);
             DROPPED_LINES.inc();
         }
     }
 
-    /// Waits until all lines in the queue have been written, at most for `timeout`.
+    /// Waits until all lines have been written, at most for `timeout`.
     fn flush(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
-        let (written, wait) = sync_channel(0);
-        while self.entries.try_send(Entry::Flush(written.clone())).is_err() {
-            if Instant::now() >= deadline {
-                return;
-            }
-            thread::sleep(FLUSH_RETRY_INTERVAL);
+        while self.counts.unwritten.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            thread::sleep(FLUSH_POLL_INTERVAL);
         }
-        drop(written);
-        // An error means that the other end was dropped: the lines have been written.
-        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
-/// Writes entries until the queue is closed.
-fn write_entries(entries: &Receiver<Entry>, unreported: &AtomicU64, mut output: impl Write) {
-    let mut lines = Vec::new();
-    while let Ok(first) = entries.recv() {
+/// Writes lines until the queue is closed.
+fn write_lines(lines: &Receiver<Vec<u8>>, counts: &Counts, mut output: impl Write) {
+    let mut buffer = Vec::new();
+    while let Ok(first) = lines.recv() {
         thread::sleep(GATHER_INTERVAL);
-        let mut flushes = Vec::new();
-        for entry in iter::once(first).chain(entries.try_iter().take(CAPACITY)) {
-            match entry {
-                Entry::Line(line) => lines.extend_from_slice(&line),
-                Entry::Flush(written) => flushes.push(written),
-            }
+        let mut gathered: u32 = 0;
+        for line in iter::once(first).chain(lines.try_iter().take(CAPACITY)) {
+            buffer.extend_from_slice(&line);
+            gathered += 1;
         }
-        let dropped = unreported.swap(0, Ordering::Relaxed);
+        let dropped = counts.unreported.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             tracing::warn!(lines = dropped, "dropped lines of the log: stdout was not read");
         }
         // A broken stdout cannot be reported on stdout.
-        if output.write_all(&lines).is_err() {
-            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
-            DROPPED_LINES.inc_by(u64::try_from(lost).unwrap_or(u64::MAX));
+        if output.write_all(&buffer).is_err() {
+            DROPPED_LINES.inc_by(gathered.into());
         }
-        lines.clear();
-        lines.shrink_to(KEPT_BUFFER);
+        counts.unwritten.fetch_sub(gathered as usize, Ordering::Release);
+        buffer.clear();
+        buffer.shrink_to(KEPT_BUFFER);
     }
 }
 
@@ -187,11 +180,15 @@ mod tests {
         for line in ["abcd\n", "efgh\n", "dropped\n", "dropped\n"] {
             queue.push(line.as_bytes());
         }
-        assert_eq!(queue.unreported.load(Ordering::Relaxed), 2);
+        assert_eq!(queue.counts.unreported.load(Ordering::Relaxed), 2);
         assert!(dropped_lines().get() >= before + 2);
         allow.send(()).expect("the pipe");
         assert_eq!(writes.recv().expect("the rest"), "abcd\nefgh\n");
-        assert_eq!(queue.unreported.load(Ordering::Relaxed), 0, "a line has reported them");
+        assert_eq!(
+            queue.counts.unreported.load(Ordering::Relaxed),
+            0,
+            "a line has reported them"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// The width of a terminal that does not say its own.
 const DEFAULT_WIDTH: usize = 80;
@@ -24,14 +24,14 @@ const SERVICES: [&str; 8] = ["36", "32", "34", "35", "96", "92", "94", "95"];
 
 /// Formats an event for people.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(crate) struct Text {
     /// The terminal that stdout is. Without one, lines are whole and have no colours.
     pub(super) terminal: Option<Terminal>,
 }
 
 /// A terminal.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terminal {
+pub(super) struct Terminal {
     /// `true` if it shows colours.
     pub(super) has_colours: bool,
     /// Returns its width in columns, which can change.
@@ -62,11 +62,9 @@ where
         event.record(&mut fields);
         let level = *event.metadata().level();
         let mut pieces = fields.into_pieces(level);
-        match self.terminal {
+        if let Some(terminal) = self.terminal {
             // The reason of a warning or an error often comes last, so that these are not cut.
-            Some(terminal) if level <= Level::WARN => wrap(&mut pieces, (terminal.width)()),
-            Some(terminal) => cut(&mut pieces, (terminal.width)()),
-            None => {}
+            fit(&mut pieces, (terminal.width)(), level <= Level::WARN);
         }
         let has_colours = self.terminal.is_some_and(|terminal| terminal.has_colours);
         for (style, text) in pieces {
@@ -83,46 +81,27 @@ where
 /// Text with its style.
 type Piece = (&'static str, String);
 
-/// Ends a line that is wider than the terminal with an ellipsis.
-fn cut(pieces: &mut [Piece], width: usize) {
-    let total: usize = pieces.iter().map(|(_, text)| text.width()).sum();
-    if total <= width {
-        return;
-    }
-    let mut room = width.saturating_sub("…".width());
-    let mut is_cut = false;
-    for (_, text) in pieces {
-        let whole = std::mem::take(text);
-        if is_cut {
-            continue;
-        }
-        text.extend(whole.chars().take_while(|char| {
-            let rest = room.checked_sub(char.width().unwrap_or(0));
-            room = rest.unwrap_or(room);
-            rest.is_some()
-        }));
-        if text.len() < whole.len() {
-            text.push('…');
-            is_cut = true;
-        }
-    }
-}
-
-/// Continues a line that is wider than the terminal on the next line, between two words.
-fn wrap(pieces: &mut [Piece], width: usize) {
-    let mut column = 0;
-    for (_, text) in pieces {
-        let mut wrapped = String::new();
-        for word in text.split_inclusive(' ') {
-            if column > INDENT && column + word.trim_end().width() > width {
-                wrapped.truncate(wrapped.trim_end().len());
-                wrapped.extend(["\n", &" ".repeat(INDENT)]);
+/// Fits a line into the width of the terminal: where it is full, the line continues indented, or ends with an ellipsis.
+fn fit(pieces: &mut Vec<Piece>, width: usize, wraps: bool) {
+    let (mut column, limit) = (0, width - usize::from(!wraps));
+    for index in 0..pieces.len() {
+        let mut fitted = String::new();
+        for word in pieces[index].1.split_inclusive(' ') {
+            if column > INDENT && column + word.trim_end().width() > limit {
+                if !wraps {
+                    fitted.push('…');
+                    pieces[index].1 = fitted;
+                    pieces.truncate(index + 1);
+                    return;
+                }
+                fitted.truncate(fitted.trim_end().len());
+                fitted.extend(["\n", &" ".repeat(INDENT)]);
                 column = INDENT;
             }
-            wrapped.push_str(word);
+            fitted.push_str(word);
             column += word.width();
         }
-        *text = wrapped;
+        pieces[index].1 = fitted;
     }
 }
 
@@ -146,7 +125,8 @@ impl Visit for Fields {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "message" => self.message = printable(value),
+            // A message may have several words; quotes in it are harmless.
+            "message" => self.message = value.replace(char::is_control, " "),
             "service" => self.service = quoted(value),
             "order_id" => self.order_id = quoted(value),
             "region" => self.region = quoted(value),
@@ -163,17 +143,6 @@ fn quoted(value: &str) -> String {
     let quoted = format!("{value:?}");
     let is_plain = !value.is_empty() && !value.contains([' ', '=']) && quoted.len() == value.len() + 2;
     if is_plain { value.to_owned() } else { quoted }
-}
-
-/// A message without control characters.
-fn printable(message: &str) -> String {
-    let (controls, mut printable) = (char::is_control, String::new());
-    for part in message.split_inclusive(controls) {
-        let text = part.trim_end_matches(controls);
-        printable.push_str(text);
-        printable.extend(part[text.len()..].escape_default());
-    }
-    printable
 }
 
 impl Fields {
@@ -219,7 +188,6 @@ fn service_colour(service: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::LineFormat;
     use super::*;
     use crate::testing::logged;
 
@@ -232,7 +200,7 @@ mod tests {
 
     /// The line without its time.
     fn line(terminal: Option<Terminal>, body: impl FnOnce()) -> String {
-        let line = logged(LineFormat::Text(terminal), body);
+        let line = logged(Some(Text { terminal }), body);
         line.get(TIME..).expect("a time of day").to_owned()
     }
 
@@ -259,18 +227,15 @@ mod tests {
 
     #[test]
     fn cuts_a_line_at_the_width_of_the_terminal() {
-        let shown = shipped(terminal(false));
-        let expected = " repository-0  shipped   2124114435835429591  陕北 0/7  request_id=…\n";
-        assert_eq!(shown, expected);
-        assert_eq!(TIME + shown.trim_end().width(), 80);
-        let wide = line(terminal(false), || tracing::info!(xy = "陕".repeat(40), ""));
-        assert_eq!(TIME + wide.trim_end().width(), 80 - 1, "half a character: {wide}");
+        let expected = " repository-0  shipped   2124114435835429591  陕北 0/7  …\n";
+        assert_eq!(shipped(terminal(false)), expected);
+        let exactly = line(terminal(false), || tracing::info!("{}", "x".repeat(80 - TIME - 16)));
+        assert!(exactly.ends_with("xx\n"), "{exactly}");
     }
 
     #[test]
     fn colours_services_and_dims_other_fields_on_a_terminal() {
-        let expected =
-            " \x1b[36mrepository-0  \x1b[0mshipped   2124114435835429591  陕北 0/7\x1b[2m  request_id=…\x1b[0m\n";
+        let expected = " \x1b[36mrepository-0  \x1b[0mshipped   2124114435835429591  陕北 0/7\x1b[2m  …\x1b[0m\n";
         assert_eq!(shipped(terminal(true)), expected);
         let replicas = (0..3).flat_map(|number| [format!("order-{number}"), format!("repository-{number}")]);
         let services = replicas.chain(["gateway".to_owned(), "statistics".to_owned()]);
@@ -283,9 +248,14 @@ mod tests {
     #[test]
     fn wraps_a_warning_between_words_and_shows_all_of_it() {
         let error = format!("could not connect: {}", "far away ".repeat(8).trim_end());
-        let shown = logged(LineFormat::Text(terminal(false)), || {
-            tracing::warn!(service = "order-1", error, "not ready");
-        });
+        let shown = logged(
+            Some(Text {
+                terminal: terminal(false),
+            }),
+            || {
+                tracing::warn!(service = "order-1", error, "not ready");
+            },
+        );
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines.len(), 2, "{shown}");
         assert!(
@@ -310,7 +280,7 @@ mod tests {
                 "said\r"
             );
         });
-        let expected = r#" said\r  request_id="a order_id=9" other="a\nb\u{1b}[2J" empty="" plain=a:1/b"#;
+        let expected = r#" said   request_id="a order_id=9" other="a\nb\u{1b}[2J" empty="" plain=a:1/b"#;
         assert_eq!(shown.trim_start(), format!("{}\n", expected.trim_start()));
     }
 }
