@@ -72,7 +72,7 @@ impl Limits {
         let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let half = open_files.and_then(|files| usize::try_from(files / 2).ok());
         Self {
-            connections: half.map_or(CONNECTION_LIMIT, |half| half.min(CONNECTION_LIMIT)),
+            connections: half.map_or(CONNECTION_LIMIT, |half| half.clamp(1, CONNECTION_LIMIT)),
             body,
             write_timeout: WRITE_TIMEOUT,
         }

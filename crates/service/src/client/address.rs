@@ -1,6 +1,5 @@
 //! Where a service is, and the DNS look-ups for it.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ const MAX_LOOKUPS: usize = 4;
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where a service is. Clones share their DNS look-ups.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Address {
     /// As the URL has it.
     host: Authority,
@@ -35,7 +34,7 @@ pub struct Address {
     lookups: Arc<Mutex<Vec<Lookup>>>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Lookup {
     started: Instant,
     found: Shared<BoxFuture<'static, Found>>,
@@ -126,15 +125,6 @@ impl Address {
             lookups.push(Lookup::start(async { Ok(lookup_host(target).await?.collect()) }));
         }
         lookups.clone()
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Address")
-            .field("host", &self.host)
-            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Passes a request on to another service, and its answer back.
 
-use std::fmt;
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -18,6 +17,7 @@ const MAX_IDLE_CONNECTIONS: usize = 64;
 const PASSED_HEADERS: [header::HeaderName; 2] = [header::CONTENT_TYPE, header::RETRY_AFTER];
 
 /// A service that gets requests which change nothing, and so may be repeated.
+#[derive(Debug)]
 pub struct Upstream {
     name: String,
     address: Address,
@@ -88,16 +88,6 @@ impl Upstream {
         if idle.len() < MAX_IDLE_CONNECTIONS {
             idle.push(connection);
         }
-    }
-}
-
-impl fmt::Debug for Upstream {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Upstream")
-            .field("name", &self.name)
-            .field("address", &self.address)
-            .finish_non_exhaustive()
     }
 }
 

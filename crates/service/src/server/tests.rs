@@ -97,7 +97,7 @@ async fn a_head_over_16_kib_or_with_more_than_64_headers_is_a_431_without_a_body
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_http_1_is_refused_by_the_parser() {
+async fn the_parser_refuses_http_2_and_garbage() {
     let server = started().await;
     let mut client = Client::connect(server.address).await;
     client.send("NOT HTTP\r\n\r\n").await;
@@ -130,7 +130,7 @@ async fn closes_a_connection_whose_head_does_not_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_closed_after_its_period_and_not_before() {
+async fn closes_an_idle_connection_after_the_head_timeout_and_not_before() {
     let server = started().await;
     let mut client = Client::connect(server.address).await;
     for _ in 0..3 {
@@ -329,7 +329,7 @@ async fn a_request_that_does_not_end_is_cut_off_at_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_nobody_reads_does_not_end_the_connection() {
+async fn a_body_that_the_handler_ignores_does_not_end_the_connection() {
     let server = started().await;
     let mut client = Client::connect(server.address).await;
     for (head, body) in [
@@ -347,7 +347,7 @@ async fn a_body_that_nobody_reads_does_not_end_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_ends_the_connection_with_an_answer_that_says_so() {
+async fn a_missing_body_ends_the_connection_and_the_answer_says_so() {
     let server = started().await;
     for head in ["content-length: 5", "content-length: 5\r\nexpect: 100-continue"] {
         let mut client = Client::connect(server.address).await;
