@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures_util::FutureExt;
-use poem::error::ReadBodyError;
 use poem::http::{HeaderValue, Method, StatusCode, Version, header};
 use poem::web::Data;
 use poem::{Body, Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route, handler};
@@ -124,11 +123,12 @@ pub async fn read_body(request: &Request, body: Body, limit: usize) -> Result<Ve
     if let Some(unread) = request.data::<Unread>() {
         return Err(unread.problem.clone());
     }
-    match body.into_bytes_limit(limit).await {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(ReadBodyError::PayloadTooLarge) => Err(server::too_large(limit)),
-        Err(error) => Err(Problem::bad_request(error.to_string())),
+    let bytes = body.into_bytes().await;
+    let bytes = bytes.map_err(|error| Problem::bad_request(error.to_string()))?;
+    if bytes.len() > limit {
+        return Err(server::too_large(limit));
     }
+    Ok(bytes.into())
 }
 
 /// The id of a request: what the client sent, or what it was given.

@@ -1,5 +1,6 @@
 //! Logs: one line for each event, on stdout.
 
+mod json;
 mod queue;
 mod text;
 
@@ -15,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
+use self::json::Json;
 use self::queue::QueueWriter;
 use self::text::Terminal;
 
@@ -115,13 +117,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     match text {
         Some(text) => layer.event_format(text).boxed(),
-        None => layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_target(false)
-            .boxed(),
+        None => layer.event_format(Json).boxed(),
     }
 }
 
