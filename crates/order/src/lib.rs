@@ -102,6 +102,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         Ok(())
     });
     let routes = routes::routes(State::new(&context.name, partition, queue, latch));
+    context.body_limit = routes::BATCH_BODY_LIMIT;
     tasks.spawn(
         "http",
         service::http::serve(context, "order: writes the orders of one region to the log", routes),

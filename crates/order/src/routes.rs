@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::batches::{Failure, Job, Written};
 
 /// The largest body of `/submit-orders`, in bytes.
-const BATCH_BODY_LIMIT: usize = BatchedSubmission::MAX_TOGETHER * BatchedSubmission::MAX_JSON_BYTES;
+pub(crate) const BATCH_BODY_LIMIT: usize = BatchedSubmission::MAX_TOGETHER * BatchedSubmission::MAX_JSON_BYTES;
 
 /// What the handlers share.
 pub(crate) struct State {

@@ -10,13 +10,13 @@ use serde::de::DeserializeOwned;
 
 const PREFIX: &str = "MALL_";
 /// The variable that names the file.
-const FILE: &str = "MALL_CONFIG";
+const FILE_VARIABLE: &str = "MALL_CONFIG";
 /// In a table of this name any key is allowed, and every value is text.
 const FREE_TABLE: &str = "properties";
 
 /// Checks of a configuration beyond the types of its fields.
 pub trait Validate {
-    /// Everything that is wrong: the key of a setting, and why.
+    /// The key of each setting that is wrong, with the reason.
     fn problems(&self) -> Vec<(&'static str, String)>;
 }
 
@@ -49,7 +49,7 @@ where
     let mut settings = Vec::new();
     flatten("", tree, &mut settings);
 
-    // Each setting alone on top of the defaults: so that every one that is wrong is found, not just the first.
+    // Each setting alone on top of the defaults, so that all wrong ones are found and not only the first.
     let problems: Vec<String> = settings
         .into_iter()
         .filter_map(|(key, value)| {
@@ -83,7 +83,7 @@ where
 /// The settings of the user: the file, then the environment.
 fn given(defaults: &Figment) -> Figment {
     let mut given = Figment::new();
-    if let Some(path) = Env::var(FILE) {
+    if let Some(path) = Env::var(FILE_VARIABLE) {
         given = given.merge(Toml::file_exact(path));
     }
     let is_text = |key: &str| {
@@ -113,7 +113,7 @@ fn flatten(prefix: &str, tree: Dict, settings: &mut Vec<(String, Value)>) {
     }
 }
 
-/// Where the user has made a setting: a key of the file, or a variable.
+/// The place of a setting: a key of the file, or a variable.
 fn source(given: &Figment, key: &str) -> String {
     match given.find_metadata(key).and_then(|metadata| metadata.source.as_ref()) {
         Some(Source::File(path)) => format!("{key} in {}", path.display()),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once_with_its_source() {
+    fn reports_all_wrong_settings_at_once_with_their_sources() {
         Jail::expect_with(|jail| {
             jail.create_file("mall.toml", "replicas = \"many\"\n[kafka]\nserver = \"a:1\"")?;
             jail.set_env("MALL_CONFIG", "mall.toml");

@@ -1,4 +1,4 @@
-//! Everything that a service takes from its surroundings.
+//! The surroundings of a service.
 
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -9,25 +9,28 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::BODY_LIMIT;
 use crate::{Readiness, telemetry};
 
-/// Everything that a service takes from its surroundings.
+/// The surroundings of a service: its name, its socket, and what the process shares with it.
 #[derive(Debug)]
 pub struct Context {
     /// The name of this replica in logs and at the broker: `order-1`, `gateway`.
     pub name: String,
-    /// Where it serves HTTP.
+    /// The socket on which the service serves HTTP.
     pub listener: TcpListener,
     /// Cancelled when the service is asked to stop.
     pub shutdown: CancellationToken,
-    /// Whether it may get traffic.
+    /// Decides the answer of `/ready`.
     pub readiness: Readiness,
-    /// What `/metrics` shows.
+    /// The metrics that `/metrics` shows.
     pub metrics: Registry,
+    /// The largest body of a request, in bytes. A larger one is not read into memory.
+    pub body_limit: usize,
 }
 
 impl Context {
-    /// A context with nothing in it yet.
+    /// A context with no conditions for `/ready`, and the metrics of every service.
     pub fn new(name: impl Into<String>, listener: TcpListener, shutdown: CancellationToken) -> Self {
         let name = name.into();
         let mut metrics = Registry::with_prefix("mall");
@@ -36,7 +39,7 @@ impl Context {
         let about = "Lines of the log of this process that nobody read in time";
         metrics.register("log_dropped_lines", about, telemetry::dropped_lines());
         let started = Gauge::<f64, AtomicU64>::default();
-        // A clock before 1970 is as good as 1970: what is looked at is how often this changes.
+        // A clock before 1970 counts as 1970: dashboards show how often this value changes.
         started.set(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64());
         let about = "When this service was started, as Unix time";
         metrics.register_with_unit("start_time", about, Unit::Seconds, started);
@@ -48,6 +51,7 @@ impl Context {
             shutdown,
             readiness,
             metrics,
+            body_limit: BODY_LIMIT,
         }
     }
 }

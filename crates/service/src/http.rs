@@ -1,28 +1,26 @@
 //! What every service serves over HTTP, and what its routes share.
 
+mod metrics;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use futures_util::{FutureExt, StreamExt};
-use poem::http::{HeaderValue, Method, StatusCode, header};
+use futures_util::FutureExt;
+use poem::http::{HeaderValue, Method, StatusCode, Version, header};
 use poem::web::Data;
 use poem::{Body, Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route, handler};
-use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 
-use crate::server::{self, BODY_DEADLINE};
+use self::metrics::show_metrics;
+use crate::server::{self, Limits, Unread};
 use crate::{Context, Problem, Readiness};
 
-/// The largest body that clients may send, in bytes: an order is 200.
+/// The largest body of a request, in bytes, where a service sets no other: an order is 200.
 pub const BODY_LIMIT: usize = 16 * 1024;
 
 const REQUEST_ID: &str = "x-request-id";
@@ -83,8 +81,9 @@ pub async fn serve_with_home(
         shutdown,
         readiness,
         mut metrics,
+        body_limit,
     } = context;
-    let server = server::Metrics::register(&mut metrics);
+    let server_metrics = server::Metrics::register(&mut metrics);
     let address = listener.local_addr().context("could not read the listening address")?;
     let operations = Route::new()
         .at("/", get(home))
@@ -100,8 +99,8 @@ pub async fn serve_with_home(
     server::serve(
         async move || listener.accept().await,
         app,
-        server::connection_limit(),
-        server,
+        Limits::new(body_limit),
+        server_metrics,
         shutdown,
     )
     .await;
@@ -116,56 +115,20 @@ fn ready(Data(readiness): Data<&Readiness>) -> Response {
     }
 }
 
-#[handler]
-fn show_metrics(Data(metrics): Data<&Arc<Registry>>) -> Response {
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, metrics) {
-        Ok(()) => Response::builder()
-            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-            .body(text),
-        Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-/// Reads a body of at most `limit` bytes, within its limit of time. The server throws away what is not read.
+/// The body of a request, if it has at most `limit` bytes. The server has read it before the handler runs.
 ///
 /// # Errors
-/// 413, 408, or 400 when the client goes away.
+/// 413, 408, or 400 when the client broke off.
 pub async fn read_body(request: &Request, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    let too_large = || {
-        let detail = format!("expected a body of at most {limit} bytes: nothing was written");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    };
-    let length = request
-        .header(header::CONTENT_LENGTH)
-        .and_then(|length| length.parse::<usize>().ok())
-        .unwrap_or(0);
-    if length > limit {
-        return Err(too_large());
+    if let Some(unread) = request.data::<Unread>() {
+        return Err(unread.problem.clone());
     }
-    let read = async {
-        let mut stream = pin!(body.into_bytes_stream());
-        let mut bytes = Vec::with_capacity(length);
-        while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk?);
-            if bytes.len() > limit {
-                return Ok(None);
-            }
-        }
-        io::Result::Ok(Some(bytes))
-    };
-    match timeout(BODY_DEADLINE, read).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => Err(too_large()),
-        Ok(Err(error)) => Err(Problem::bad_request(format!(
-            "the body broke off: {error}: nothing was written"
-        ))),
-        Err(_) => {
-            let seconds = BODY_DEADLINE.as_secs();
-            let detail = format!("expected the body within {seconds} s: nothing was written");
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
-        }
+    let bytes = body.into_bytes().await;
+    let bytes = bytes.map_err(|error| Problem::bad_request(error.to_string()))?;
+    if bytes.len() > limit {
+        return Err(server::too_large(limit));
     }
+    Ok(bytes.into())
 }
 
 /// The id of a request: what the client sent, or what it was given.
@@ -233,7 +196,11 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestScope<E> {
                 HeaderValue::from_str(&id).expect("hexadecimal digits")
             });
         request.headers_mut().insert(REQUEST_ID, id.clone());
-        let mut response = match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
+        let answer = async {
+            check_host(&request)?;
+            self.routes.call(request).await
+        };
+        let mut response = match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_from_response() => error.into_response(),
             Ok(Err(error)) => Problem::new(error.status(), error.to_string()).into_response(),
@@ -243,4 +210,17 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestScope<E> {
         response.headers_mut().insert(REQUEST_ID, id);
         Ok(response)
     }
+}
+
+/// Refuses what RFC 9112 (3.2) has refused: HTTP/1.1 without a `Host`, and any request with two, of which a proxy may have
+/// checked the other. A client of HTTP/1.0, like a simple probe, need not send one.
+fn check_host(request: &Request) -> Result<(), Problem> {
+    let found = request.headers().get_all(header::HOST).iter().count();
+    let needed = usize::from(request.version() >= Version::HTTP_11);
+    if (needed..=1).contains(&found) {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!(
+        "expected one Host header, found {found}: nothing was written"
+    )))
 }

@@ -1,18 +1,18 @@
 //! Errors as clients get them: RFC 9457.
 
-use std::time::Duration;
-
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
 use serde::Serialize;
 
-/// An error reply. Its type is `about:blank`: what went wrong is the status; the detail is for people.
+/// A client may repeat a request that got 503 after this time.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// An error reply. Its type is `about:blank`: the status says what went wrong, and the detail is for people.
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
     detail: String,
     order_id: Option<String>,
-    retry_after: Option<Duration>,
     allow: Option<&'static str>,
 }
 
@@ -23,7 +23,6 @@ impl Problem {
             status,
             detail: detail.into(),
             order_id: None,
-            retry_after: None,
             allow: None,
         }
     }
@@ -33,16 +32,12 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 503: nothing was done, and it is worth trying again in a second.
+    /// 503: nothing was done, and the client may try again in a second.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        let retry_after = Some(Duration::from_secs(1));
-        Self {
-            retry_after,
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-        }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// 504: it is unknown what was done.
+    /// 504: the outcome is unknown. `order_id` is the order that may have been written, where there is one.
     pub fn unknown_outcome(detail: impl Into<String>, order_id: Option<String>) -> Self {
         Self {
             order_id,
@@ -94,8 +89,8 @@ impl IntoResponse for Problem {
             .content_type("application/problem+json")
             .body(body);
         let headers = response.headers_mut();
-        if let Some(retry_after) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, retry_after.as_secs().into());
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, header::HeaderValue::from_static(allow));

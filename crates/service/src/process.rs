@@ -1,4 +1,4 @@
-//! What a process does around a service: a runtime, signals, a bounded stop, an exit code.
+//! The process around a service: a runtime, signals, a bounded stop, an exit code.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::DRAIN;
+use crate::server::DRAIN_TIMEOUT;
 use crate::telemetry;
 
 /// The exit code for a command line or configuration that cannot be used (`EX_USAGE` of sysexits).
 pub const USAGE_ERROR: u8 = 64;
 /// The exit code for a failure that a later start may not meet (`EX_TEMPFAIL` of sysexits).
 const TEMPORARY_FAILURE: u8 = 75;
-/// The shortest grace period: requests in flight have 7 s, and a second is for what is closed after them.
-pub const MIN_GRACE_PERIOD: Duration = DRAIN.saturating_add(Duration::from_secs(1));
-/// Tasks on threads of their own that did not stop have this long to notice that the process ends.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
+/// The shortest grace period: requests in flight have 7 s, and closing Kafka clients has one more.
+pub const MIN_GRACE_PERIOD: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_secs(1));
+/// Blocking tasks that did not stop have this long to notice that the process ends.
+const BLOCKING_TASKS_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A signal that comes again within this is the same one: Docker Compose passes one Ctrl-C on twice, 30 ms apart.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
+/// A signal within this time after the first is the same one: Docker Compose passes one Ctrl-C on twice, 30 ms apart.
+const SAME_SIGNAL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A failure after which the process should come back later: it exits with code 75.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ where
         }
     };
     let outcome = runtime.block_on(until_stopped(grace_period, body));
-    runtime.shutdown_timeout(LAST_MOMENT);
+    runtime.shutdown_timeout(BLOCKING_TASKS_TIMEOUT);
     let code = report(outcome);
     telemetry::flush();
     code
@@ -59,7 +59,9 @@ fn report(outcome: anyhow::Result<()>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "failed");
+            let text = format!("{error:#}");
+            tracing::error!(error = text, "failed");
+            telemetry::print_fatal(&text);
             let temporary = error.chain().any(<dyn std::error::Error>::is::<TemporaryFailure>);
             if temporary {
                 ExitCode::from(TEMPORARY_FAILURE)
@@ -97,16 +99,16 @@ where
         () = tokio::time::sleep(grace_period) => {
             anyhow::bail!("did not stop within the grace period of {} s", grace_period.as_secs_f32())
         }
-        () = another(&mut signalled) => anyhow::bail!("stopped at once by a second signal"),
+        () = second_signal(&mut signalled) => anyhow::bail!("stopped at once by a second signal"),
     }
 }
 
-/// Waits for a signal that is not the one before, which has just come, once more.
-async fn another(signalled: &mut impl AsyncFnMut() -> &'static str) {
+/// Waits for a second signal: the first, which has just come, may come twice.
+async fn second_signal(signalled: &mut impl AsyncFnMut() -> &'static str) {
     let first = Instant::now();
     loop {
         signalled().await;
-        if first.elapsed() >= SAME_SIGNAL {
+        if first.elapsed() >= SAME_SIGNAL_INTERVAL {
             return;
         }
     }
@@ -119,14 +121,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_signal_that_comes_twice_is_one_and_a_later_one_is_another() {
+    async fn a_signal_that_comes_twice_is_one_and_a_later_one_is_the_second() {
         let begun = Instant::now();
         let mut pauses = [30, 2000].map(Duration::from_millis).into_iter();
         let mut signalled = async || {
             sleep(pauses.next().expect("two signals")).await;
             "SIGINT"
         };
-        another(&mut signalled).await;
+        second_signal(&mut signalled).await;
         assert_eq!(begun.elapsed(), Duration::from_millis(2030));
     }
 

@@ -1,4 +1,6 @@
-//! Whether a service may get traffic: when all its latches are released and it is not stopping.
+//! The readiness of a service: it may get traffic when all its latches are released and it is not stopping.
+//!
+//! A service makes all its latches before it releases the first, or it would be ready in between.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,17 +13,17 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio_util::sync::CancellationToken;
 
-/// Whether a service may get traffic. Clones share their state.
+/// The readiness of a service. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     name: Arc<str>,
     latches: Arc<Mutex<Vec<Arc<State>>>>,
-    /// The log says that it is ready.
+    /// `true` once the log says that the service is ready.
     announced: Arc<AtomicBool>,
     shutdown: CancellationToken,
 }
 
-/// Something without which the service is not ready. Clones share their state.
+/// A condition that `/ready` waits for. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Latch {
     readiness: Readiness,
@@ -30,7 +32,7 @@ pub struct Latch {
 
 #[derive(Debug)]
 struct State {
-    /// Always `reason.is_none()`; changed under its lock, read without it for each request.
+    /// Always `reason.is_none()`. It changes under the lock of the reason, and each request reads it without.
     released: AtomicBool,
     reason: Mutex<Option<String>>,
 }
@@ -45,7 +47,7 @@ impl Readiness {
         }
     }
 
-    /// Adds a latch that is held for this reason.
+    /// Adds a condition that is not met for this reason.
     pub fn latch(&self, reason: &str) -> Latch {
         let state = State {
             released: AtomicBool::new(false),
@@ -59,10 +61,10 @@ impl Readiness {
         latch
     }
 
-    /// Whether the service may get traffic.
+    /// Returns `Ok` if the service may get traffic.
     ///
     /// # Errors
-    /// The reasons why not.
+    /// The reasons why it may not.
     pub fn check(&self) -> Result<(), String> {
         if self.shutdown.is_cancelled() {
             return Err("stopping".to_owned());
@@ -73,7 +75,7 @@ impl Readiness {
         }
         let mut reasons: Vec<String> = Vec::new();
         for reason in latches.iter().filter_map(|state| state.reason()) {
-            // In an outage each client has the same one.
+            // In an outage all Kafka clients have the same reason.
             if !reasons.contains(&reason) {
                 reasons.push(reason);
             }
@@ -86,7 +88,7 @@ impl Readiness {
     }
 }
 
-/// What `/ready` answers, looked at when the metrics are read.
+/// The answer of `/ready` as a metric, computed when the metrics are read.
 impl Collector for Readiness {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let about = "Whether /ready of this service answers 200: 1, or 0";
@@ -97,7 +99,7 @@ impl Collector for Readiness {
 }
 
 impl Latch {
-    /// What the latch stands for is there. Logs "ready" when this was the last latch that was held.
+    /// The condition is met. Logs "ready" when it was the last one.
     pub fn release(&self) {
         let reason = {
             let mut reason = self.state.reason.lock();
@@ -110,7 +112,7 @@ impl Latch {
         }
     }
 
-    /// What the latch stands for is not there (any more). Logs the reason, unless it is the one that is known.
+    /// The condition is not met (any more). Logs the reason when it is a new one.
     pub fn hold(&self, reason: &str) {
         let mut held = self.state.reason.lock();
         self.state.released.store(false, Ordering::Release);
@@ -122,7 +124,7 @@ impl Latch {
         }
     }
 
-    /// Why it is held, if it is.
+    /// The reason why the condition is not met, or `None` if it is met.
     pub fn reason(&self) -> Option<String> {
         if self.state.released.load(Ordering::Acquire) {
             None
@@ -144,11 +146,10 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
-    use crate::telemetry::Json;
     use crate::testing::logged;
 
     #[test]
-    fn a_service_is_ready_when_all_latches_are_released_and_it_is_not_stopping() {
+    fn is_ready_when_all_latches_are_released_and_the_service_is_not_stopping() {
         let shutdown = CancellationToken::new();
         let readiness = Readiness::new("order-1", shutdown.clone());
         assert_eq!(readiness.check(), Err("starting".to_owned()));
@@ -186,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn a_service_says_once_that_it_is_ready_until_it_is_not() {
-        let lines = logged(Json, || {
+    fn logs_ready_once_until_the_service_is_not_ready() {
+        let lines = logged(None, || {
             let readiness = Readiness::new("order-1", CancellationToken::new());
             let broker = readiness.latch("no broker");
             broker.release();

@@ -8,25 +8,25 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::DRAIN;
+use crate::server::DRAIN_TIMEOUT;
 
-/// When a task has failed, the others have this long to end: as long as requests in flight, and a moment to close
-/// what they used.
-const STOP: Duration = DRAIN.saturating_add(Duration::from_millis(500));
+/// When a task has failed, the others have this long to end: as long as requests in flight, and a moment to close Kafka
+/// clients.
+const STOP_TIMEOUT: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_millis(500));
 
 type Ended = Result<(Id, anyhow::Result<()>), JoinError>;
 
-/// The tasks of a service. The first one to end ends the others: a service does not live on without a part of it.
+/// The tasks of a service. The first one to end ends the others: a service does not go on with a part missing.
 #[derive(Debug)]
 pub struct Tasks {
     running: JoinSet<anyhow::Result<()>>,
-    /// The names of those that are running.
+    /// The names of the running tasks.
     names: HashMap<Id, &'static str>,
     shutdown: CancellationToken,
 }
 
 impl Tasks {
-    /// No tasks yet. They are told to stop through `shutdown`.
+    /// No tasks yet. `shutdown` tells them to stop.
     pub fn new(shutdown: &CancellationToken) -> Self {
         Self {
             running: JoinSet::new(),
@@ -56,7 +56,7 @@ impl Tasks {
             let outcome = self.outcome(ended);
             self.shutdown.cancel();
             if let Err(error) = &outcome {
-                // Said now: the others may not stop before the process is ended.
+                // Logged now: the process may be ended before the others stop.
                 tracing::error!(
                     error = format!("{error:#}"),
                     "failed: stopping all tasks of the service"
@@ -68,7 +68,7 @@ impl Tasks {
         Ok(())
     }
 
-    /// Waits for the others after a failure. What goes wrong with them is logged: the failure is what is returned.
+    /// Waits for the others after a failure, and logs theirs: the first failure is the one that is returned.
     async fn stop_others(&mut self) {
         let others = async {
             while let Some(ended) = self.running.join_next_with_id().await {
@@ -77,13 +77,13 @@ impl Tasks {
                 }
             }
         };
-        if timeout(STOP, others).await.is_err() {
+        if timeout(STOP_TIMEOUT, others).await.is_err() {
             let tasks: Vec<_> = self.names.values().collect();
             tracing::error!(?tasks, "did not stop in time after a failure");
         }
     }
 
-    /// What the end of a task means, with its name.
+    /// The outcome of a task that has ended, with its name.
     fn outcome(&mut self, ended: Ended) -> anyhow::Result<()> {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let name = self.names.remove(&id).unwrap_or_default();
@@ -97,7 +97,7 @@ impl Tasks {
 }
 
 impl Drop for Tasks {
-    /// A blocking task cannot be aborted, only told.
+    /// A blocking task cannot be aborted: the token tells it to stop.
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_failure_stops_the_others_and_is_the_one_that_is_told() {
+    async fn the_first_failure_stops_the_others_and_is_returned() {
         let shutdown = CancellationToken::new();
         let mut tasks = Tasks::new(&shutdown);
         let stopped = shutdown.clone();
@@ -151,6 +151,6 @@ mod tests {
         let outcome = timeout(Duration::from_secs(3600), tasks.join()).await;
         let error = outcome.expect("an end").expect_err("a failure");
         assert_eq!(format!("{error:#}"), "task \"broken\" failed: no luck");
-        assert_eq!(begun.elapsed().as_millis(), STOP.as_millis());
+        assert_eq!(begun.elapsed().as_millis(), STOP_TIMEOUT.as_millis());
     }
 }

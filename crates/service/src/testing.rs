@@ -1,14 +1,15 @@
 //! For tests: an HTTP client that sends what a well-behaved one would not, and the lines of a log.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tracing_subscriber::Registry;
-use tracing_subscriber::fmt::FormatEvent;
-use tracing_subscriber::fmt::format::DefaultFields;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::telemetry::{self, Text};
 
 /// A connection of a client.
 pub(crate) struct Client(BufReader<TcpStream>);
@@ -32,6 +33,11 @@ impl Client {
 
     pub(crate) async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.expect("sent");
+    }
+
+    /// Closes the sending side: no more requests follow.
+    pub(crate) async fn half_close(&mut self) {
+        self.0.shutdown().await.expect("half closed");
     }
 
     /// Reads one response, whose length must be known.
@@ -68,28 +74,25 @@ impl Client {
     }
 }
 
-/// What `body` logs on this thread, in a format.
-pub(crate) fn logged<F>(format: F, body: impl FnOnce()) -> String
-where
-    F: FormatEvent<Registry, DefaultFields> + Send + Sync + 'static,
-{
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+/// What `body` logs on this thread, for people or as JSON.
+pub(crate) fn logged(text: Option<Text>, body: impl FnOnce()) -> String {
     let lines: Arc<Mutex<Vec<u8>>> = Arc::default();
     let written = Arc::clone(&lines);
-    let subscriber = tracing_subscriber::fmt()
-        .event_format(format)
-        .with_writer(move || Lines(Arc::clone(&lines)))
-        .finish();
-    tracing::subscriber::with_default(subscriber, body);
+    let layer = telemetry::layer(text, move || Lines(Arc::clone(&lines)));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), body);
     let written = std::mem::take(&mut *written.lock());
     String::from_utf8(written).expect("text")
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

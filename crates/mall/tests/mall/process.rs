@@ -68,6 +68,17 @@ async fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_fatal_error_is_said_whatever_the_log_filter_is() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let settings = [("MALL_HTTP__LISTEN", address.as_str()), ("MALL_LOG__FILTER", "off")];
+    let mut mall = Child::start(&["gateway"], &settings);
+    assert_eq!(mall.ended(Duration::from_secs(10)).await.code(), Some(1));
+    let expected = format!("mall: could not listen on {address}");
+    eventually("stderr has it", async || mall.printed().contains(&expected)).await;
+}
+
+#[tokio::test]
 async fn a_configuration_that_cannot_be_used_is_told_with_all_that_is_wrong() {
     let settings = [
         ("MALL_REPLICAS", "0"),
@@ -85,6 +96,13 @@ async fn a_configuration_that_cannot_be_used_is_told_with_all_that_is_wrong() {
     assert_eq!(mall.ended(Duration::from_secs(10)).await.code(), Some(64));
     eventually("it says why", async || {
         mall.printed().contains("\"acks\" cannot be set")
+    })
+    .await;
+    let mut mall = Child::start(&["gateway"], &[("MALL_LOG__FILTER", "warning")]);
+    assert_eq!(mall.ended(Duration::from_secs(10)).await.code(), Some(64));
+    eventually("it names the word that is no level", async || {
+        let printed = mall.printed();
+        printed.contains("MALL_LOG__FILTER: expected a level") && printed.contains("found \"warning\"")
     })
     .await;
     let mut mall = Child::start(&["warehouse"], &[]);

@@ -1,75 +1,75 @@
-//! Passes a question on to another service, and its answer back.
+//! Passes a request on to another service, and its answer back.
 
-use std::fmt;
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use parking_lot::Mutex;
-use poem::Response;
-use poem::http::StatusCode;
 use poem::http::uri::Authority;
+use poem::http::{StatusCode, header};
 use tokio::time::timeout;
 
-use super::{Address, Answer, Connection, NoAnswer};
+use super::{Address, Connection, NoAnswer};
 use crate::Problem;
 
-/// Connections that are kept for the next questions. To connect, with the search for the host, takes longer than most
-/// answers.
+/// Connections that are kept for the next requests. To connect, with the DNS look-up, takes longer than most answers.
 const MAX_IDLE_CONNECTIONS: usize = 64;
+/// The headers of an answer that are passed back: what the body is, and when to ask again.
+const PASSED_HEADERS: [header::HeaderName; 2] = [header::CONTENT_TYPE, header::RETRY_AFTER];
 
-/// A service that is asked questions which change nothing.
+/// A service that gets requests which change nothing, and so may be repeated.
+#[derive(Debug)]
 pub struct Upstream {
     name: String,
-    host: Authority,
-    /// The one that was used last is the last.
+    address: Address,
+    /// The connection that was used last is the last.
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Upstream {
-    /// Nothing is asked yet. `name` is how answers call the service.
+    /// Makes no request yet. `name` is what problems call the service.
     pub fn new(name: &str, host: Authority) -> Self {
         Self {
             name: name.to_owned(),
-            host,
+            address: Address::new(host),
             idle: Mutex::default(),
         }
     }
 
-    /// Asks the service for a path. Its answer is passed back as it is.
+    /// Requests a path from the service, and passes its answer back as it is.
     ///
     /// # Errors
-    /// 503 when the service is out of reach, and 504 when it has not answered within `deadline`.
-    pub async fn forward(&self, path: &str, deadline: Duration) -> Result<Response, Problem> {
+    /// 503 when the service is out of reach, and 504 when it has not answered within `limit`.
+    pub async fn forward(&self, path: &str, limit: Duration) -> Result<poem::Response, Problem> {
         let service = &self.name;
-        let Ok(asked) = timeout(deadline, self.ask(path)).await else {
+        let Ok(answer) = timeout(limit, self.request(path)).await else {
             // The other connections may lead to the same nowhere.
             self.idle.lock().clear();
             let detail = format!("{service} has not answered in time: ask again");
             return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
         };
-        let away = |reason: String| Problem::unavailable(format!("{service}: out of reach ({reason})"));
-        let Answer { status, body } = asked.map_err(away)?;
-        let content_type = if status == StatusCode::OK {
-            "application/json"
-        } else {
-            "application/problem+json"
-        };
-        Ok(Response::builder().status(status).content_type(content_type).body(body))
+        let out_of_reach = |reason| Problem::unavailable(format!("{service}: out of reach ({reason})"));
+        let (head, body) = answer.map_err(out_of_reach)?.into_parts();
+        let mut response = poem::Response::builder().status(head.status).body(body);
+        for name in PASSED_HEADERS {
+            if let Some(value) = head.headers.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        Ok(response)
     }
 
-    async fn ask(&self, path: &str) -> Result<Answer, String> {
-        let mut address = Address::new(self.host.clone());
-        // The service may close a connection while a question is on its way to it. To ask twice does no harm.
+    async fn request(&self, path: &str) -> Result<poem::http::Response<Bytes>, String> {
+        // The service may close a connection while a request is on its way, which is then repeated.
         if let Some(mut connection) = self.take_idle().await
-            && let Ok(answer) = connection.send(address.get(path)).await
+            && let Ok(answer) = connection.exchange(self.address.get(path)).await
         {
             self.keep(connection);
             return Ok(answer);
         }
-        let mut connection = address.connect().await.map_err(|error| format!("{error:#}"))?;
-        let answer = connection
-            .send(address.get(path))
-            .await
-            .map_err(NoAnswer::into_reason)?;
+        let connection = self.address.connect().await;
+        let mut connection = connection.map_err(|error| format!("{error:#}"))?;
+        let answer = connection.exchange(self.address.get(path)).await;
+        let answer = answer.map_err(NoAnswer::into_reason)?;
         self.keep(connection);
         Ok(answer)
     }
@@ -91,16 +91,6 @@ impl Upstream {
     }
 }
 
-impl fmt::Debug for Upstream {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Upstream")
-            .field("name", &self.name)
-            .field("host", &self.host)
-            .finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -113,8 +103,11 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(5);
 
-    /// A service that answers so many requests on each connection, and then closes it. Returns how many have connected.
-    async fn service(requests: usize) -> (Upstream, Arc<AtomicUsize>) {
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+
+    /// A service that gives an answer to so many requests on each connection, and then closes it. Returns how many have
+    /// connected.
+    async fn service(requests: usize, answer: &'static str) -> (Upstream, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let host = listener.local_addr().expect("an address").to_string();
         let connected = Arc::new(AtomicUsize::new(0));
@@ -122,19 +115,18 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(stream, requests));
+                tokio::spawn(serve(stream, requests, answer));
             }
         });
         (Upstream::new("service-1", host.parse().expect("a host")), connected)
     }
 
-    async fn serve(mut stream: TcpStream, requests: usize) {
+    async fn serve(mut stream: TcpStream, requests: usize, answer: &str) {
         let mut buffer = [0; 4096];
         for _ in 0..requests {
             // A request without a body is one packet.
             if stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {
-                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-                stream.write_all(answer).await.expect("written");
+                stream.write_all(answer.as_bytes()).await.expect("written");
             }
         }
         // Reads the next one, and closes.
@@ -149,8 +141,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_is_passed_on_as_it_is() {
+        let refused = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/html\r\nretry-after: 7\r\ncontent-length: 4\r\n\r\nbusy";
+        let (upstream, _) = service(1, refused).await;
+        let mut response = upstream.forward("/orders/1", DEADLINE).await.expect("an answer");
+        assert_eq!(
+            (response.status(), response.content_type()),
+            (StatusCode::SERVICE_UNAVAILABLE, Some("text/html"))
+        );
+        assert_eq!(response.header(header::RETRY_AFTER), Some("7"));
+        assert_eq!(response.take_body().into_string().await.expect("text"), "busy");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_share_the_lookups_of_their_host() {
+        let host = Authority::from_static("repository-1.repository");
+        let upstream = Upstream {
+            address: Address::of_hanging_resolver(host.clone()),
+            ..Upstream::new("repository-1", host)
+        };
+        let begun = tokio::time::Instant::now();
+        let asked = (0..100).map(|_| upstream.forward("/orders/1", DEADLINE));
+        for answer in futures_util::future::join_all(asked).await {
+            assert_eq!(answer.expect_err("no answer").status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+        assert_eq!(begun.elapsed(), Duration::from_millis(500));
+    }
+
+    #[tokio::test]
     async fn a_connection_is_used_again() {
-        let (upstream, connected) = service(usize::MAX).await;
+        let (upstream, connected) = service(usize::MAX, OK).await;
         for _ in 0..3 {
             assert_eq!(status(&upstream, DEADLINE).await, StatusCode::OK);
         }
@@ -159,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_that_meets_the_end_of_a_connection_is_asked_again() {
-        let (upstream, connected) = service(1).await;
+        let (upstream, connected) = service(1, OK).await;
         for _ in 0..3 {
             assert_eq!(status(&upstream, DEADLINE).await, StatusCode::OK);
         }

@@ -3,6 +3,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::server::BODY_TIMEOUT;
 use crate::testing::Client;
 
 #[handler]
@@ -34,7 +35,7 @@ async fn every_error_is_a_problem_and_the_connection_lives() {
         ("GET /echo", 405),
         ("POST /live", 405),
     ] {
-        client.send(&format!("{request} HTTP/1.1\r\n\r\n")).await;
+        client.send(&format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
         let answer = client.answer().await;
         assert_eq!(answer.status, status, "{request}");
         assert!(
@@ -54,11 +55,11 @@ async fn a_body_over_its_limit_is_a_413_and_the_connection_lives() {
         let body = "x".repeat(length);
         client
             .send(&format!(
-                "POST /echo HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}"
+                "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
             ))
             .await;
         assert_eq!(client.answer().await.status, status, "{length}");
-        let chunked = "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunked = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
         client
             .send(&format!("{chunked}{length:x}\r\n{body}\r\n0\r\n\r\n"))
             .await;
@@ -69,7 +70,7 @@ async fn a_body_over_its_limit_is_a_413_and_the_connection_lives() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_awaits_100_continue_is_told_before_it_sends_too_much() {
     let mut client = client().await;
-    let expect = "POST /echo HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length";
+    let expect = "POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length";
     client.send(&format!("{expect}: 2\r\n\r\n")).await;
     assert_eq!(client.answer().await.status, 100);
     client.send("hi").await;
@@ -82,11 +83,63 @@ async fn a_client_that_awaits_100_continue_is_told_before_it_sends_too_much() {
 async fn a_body_that_does_not_come_is_a_408_after_its_deadline() {
     let mut client = client().await;
     let begun = Instant::now();
-    client.send("POST /echo HTTP/1.1\r\ncontent-length: 2\r\n\r\nh").await;
+    client
+        .send("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nh")
+        .await;
     let answer = client.answer().await;
     assert_eq!(answer.status, 408, "{}", answer.body);
-    assert_eq!(begun.elapsed().as_secs(), BODY_DEADLINE.as_secs());
+    assert_eq!(begun.elapsed().as_secs(), BODY_TIMEOUT.as_secs());
     assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_exactly_one_host_is_a_400() {
+    let mut client = client().await;
+    for (version, headers, status) in [
+        ("1.1", "", 400),
+        ("1.1", "host: x\r\nhost: x\r\n", 400),
+        ("1.1", "host:\r\n", 200),
+        ("1.0", "connection: keep-alive\r\n", 200),
+        ("1.0", "connection: keep-alive\r\nhost: x\r\n", 200),
+        ("1.0", "connection: keep-alive\r\nhost: x\r\nhost: y\r\n", 400),
+    ] {
+        client.send(&format!("GET /live HTTP/{version}\r\n{headers}\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status, "HTTP/{version} {headers:?}");
+        assert!(
+            status == 200 || answer.body.contains("expected one Host header"),
+            "{}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_in_the_format_that_is_asked_for() {
+    let mut client = client().await;
+    for (accept, content_type, is_openmetrics) in [
+        (
+            "text/plain;version=0.0.4",
+            "text/plain; version=0.0.4; charset=utf-8",
+            false,
+        ),
+        (
+            "application/openmetrics-text",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            true,
+        ),
+    ] {
+        client
+            .send(&format!("GET /metrics HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\n\r\n"))
+            .await;
+        let answer = client.answer().await;
+        assert!(
+            answer.head.contains(&format!("content-type: {content_type}\r\n")),
+            "{}",
+            answer.head
+        );
+        assert_eq!(answer.body.ends_with("# EOF\n"), is_openmetrics, "{}", answer.body);
+    }
 }
 
 #[tokio::test(start_paused = true)]

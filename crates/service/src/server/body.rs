@@ -1,125 +1,71 @@
-//! Bodies of requests that can be read to their end by the server, and of responses that tell when they end.
+//! Bodies of requests, read whole before the handler runs.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use parking_lot::Mutex;
-use tokio::time::{Instant, timeout_at};
+use hyper::body::{Body as _, Incoming};
+use poem::http::StatusCode;
+use tokio::time::timeout;
 
-use super::metrics::InFlight;
-
-/// The type of poem's bodies.
-pub(super) type BoxBody = http_body_util::combinators::BoxBody<Bytes, io::Error>;
+use crate::Problem;
 
 /// A client has this long to send a body, from the end of the head.
-pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(5);
-/// Bytes of a body that are read and thrown away, so that its client sees the answer: one that is cut off while it
-/// sends does not.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum bytes of a body that are read and thrown away: a client that is cut off while it sends misses the answer.
 const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
 
-/// The body of a request. Clones share it: the endpoint reads one, the server what is left.
-#[derive(Clone)]
-pub(super) struct RequestBody {
-    shared: Arc<Mutex<Shared>>,
-    deadline: Instant,
+/// A body that was not read, for the handler that asks for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Unread {
+    pub(crate) problem: Problem,
+    /// `true` if the next request follows on the connection.
+    pub(super) is_at_end: bool,
 }
 
-struct Shared {
-    body: Incoming,
-    begun: bool,
-}
-
-impl RequestBody {
-    pub(super) fn new(body: Incoming) -> Self {
-        Self {
-            shared: Arc::new(Mutex::new(Shared { body, begun: false })),
-            deadline: Instant::now() + BODY_DEADLINE,
+/// Reads a body of at most `limit` bytes. The rest of a larger one is thrown away, unless its client awaits
+/// `100 Continue` and so has not sent it.
+///
+/// # Errors
+/// 413, 408, or 400 when the client breaks off.
+pub(super) async fn read(body: Incoming, limit: usize, awaits_continue: bool) -> Result<Vec<u8>, Unread> {
+    let refuse = |problem, is_at_end| Err(Unread { problem, is_at_end });
+    let length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if awaits_continue && length > limit {
+        return refuse(too_large(limit), false);
+    }
+    match timeout(BODY_TIMEOUT, collect(body, limit)).await {
+        Ok(Ok((bytes, length))) if length <= limit => Ok(bytes),
+        Ok(Ok((_, length))) => refuse(too_large(limit), length <= DISCARD_LIMIT),
+        Ok(Err(error)) => {
+            let detail = format!("the body broke off: {error}: nothing was written");
+            refuse(Problem::bad_request(detail), false)
         }
-    }
-
-    /// Whether somebody has begun to read it.
-    pub(super) fn is_begun(&self) -> bool {
-        self.shared.lock().begun
-    }
-
-    /// Reads what is left, at most [`DISCARD_LIMIT`] and until the deadline. Returns whether that was all.
-    pub(super) async fn discard(mut self) -> bool {
-        let deadline = self.deadline;
-        let rest = async {
-            let mut discarded = 0;
-            while let Some(frame) = self.frame().await {
-                discarded += frame?.data_ref().map_or(0, Bytes::len);
-                if discarded > DISCARD_LIMIT {
-                    return Ok(false);
-                }
-            }
-            io::Result::Ok(true)
-        };
-        matches!(timeout_at(deadline, rest).await, Ok(Ok(true)))
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let mut shared = self.shared.lock();
-        shared.begun = true;
-        Pin::new(&mut shared.body).poll_frame(context).map_err(io::Error::other)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.shared.lock().body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.shared.lock().body.size_hint()
-    }
-}
-
-impl From<RequestBody> for poem::Body {
-    fn from(body: RequestBody) -> Self {
-        BoxBody::new(body).into()
-    }
-}
-
-/// The body of a response, until whose end the request is in flight.
-pub(super) struct ResponseBody {
-    body: BoxBody,
-    _in_flight: InFlight,
-}
-
-impl ResponseBody {
-    pub(super) fn new(body: BoxBody, in_flight: InFlight) -> Self {
-        Self {
-            body,
-            _in_flight: in_flight,
+        Err(_) => {
+            let seconds = BODY_TIMEOUT.as_secs();
+            let detail = format!("expected the body within {seconds} s: nothing was written");
+            refuse(Problem::new(StatusCode::REQUEST_TIMEOUT, detail), false)
         }
     }
 }
 
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = io::Error;
+pub(crate) fn too_large(limit: usize) -> Problem {
+    let detail = format!("expected a body of at most {limit} bytes: nothing was written");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+/// Reads to the end of a body, or over [`DISCARD_LIMIT`]. Returns the first `limit` bytes or fewer, and the length.
+async fn collect(mut body: Incoming, limit: usize) -> hyper::Result<(Vec<u8>, usize)> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        // Trailers mean nothing here.
+        let Ok(data) = frame?.into_data() else { continue };
+        length += data.len();
+        if length <= limit {
+            bytes.extend_from_slice(&data);
+        }
+        if length > DISCARD_LIMIT {
+            break;
+        }
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Ok((bytes, length))
 }

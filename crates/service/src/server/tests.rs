@@ -6,11 +6,18 @@ use poem::{Response, Route};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::stream::{HEAD_DEADLINE, IDLE};
+use super::connections::EVICTABLE_AFTER;
 use super::*;
 use crate::testing::Client;
+
+fn limits(connections: usize) -> Limits {
+    Limits {
+        connections,
+        ..Limits::new(16 * 1024)
+    }
+}
 
 /// A server on a port of its own.
 struct Started {
@@ -22,13 +29,19 @@ struct Started {
 }
 
 /// `/` answers, `/wait` when it is notified, `/stream` sends without an end.
-async fn start(limit: usize, go: Arc<Notify>) -> Started {
+async fn start(limits: Limits, go: Arc<Notify>) -> Started {
+    start_with(limits, go, Arc::default()).await
+}
+
+/// The same; `finished` is notified when `/wait` has its answer.
+async fn start_with(limits: Limits, go: Arc<Notify>, finished: Arc<Notify>) -> Started {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let wait = make(move |_| {
-        let go = Arc::clone(&go);
+        let (go, finished) = (Arc::clone(&go), Arc::clone(&finished));
         async move {
             go.notified().await;
+            finished.notify_one();
             Ok::<_, poem::Error>("waited")
         }
     });
@@ -49,7 +62,7 @@ async fn start(limit: usize, go: Arc<Notify>) -> Started {
         task: tokio::spawn(serve(
             async move || listener.accept().await,
             routes,
-            limit,
+            limits,
             metrics,
             shutdown,
         )),
@@ -57,7 +70,7 @@ async fn start(limit: usize, go: Arc<Notify>) -> Started {
 }
 
 async fn started() -> Started {
-    start(16, Arc::default()).await
+    start(limits(16), Arc::default()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +97,7 @@ async fn a_head_over_16_kib_or_with_more_than_64_headers_is_a_431_without_a_body
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_http_1_is_refused_by_the_parser() {
+async fn the_parser_refuses_http_2_and_garbage() {
     let server = started().await;
     let mut client = Client::connect(server.address).await;
     client.send("NOT HTTP\r\n\r\n").await;
@@ -98,72 +111,138 @@ async fn what_is_not_http_1_is_refused_by_the_parser() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_does_not_end_is_closed_after_its_deadline() {
+async fn closes_a_connection_whose_head_does_not_end() {
     let server = started().await;
     let mut client = Client::connect(server.address).await;
     assert_eq!(client.get("/").await.status, 200);
-    tokio::time::sleep(IDLE / 2).await;
     let begun = Instant::now();
     client.send("GET / HTTP/1.1\r\n").await;
     for _ in 0..4 {
-        tokio::time::sleep(HEAD_DEADLINE / 5).await;
+        tokio::time::sleep(HEAD_TIMEOUT / 5).await;
         client.send("x: y\r\n").await;
     }
     assert_eq!(client.rest().await, "");
     let waited = begun.elapsed();
     assert!(
-        (HEAD_DEADLINE..HEAD_DEADLINE + Duration::from_millis(50)).contains(&waited),
+        (HEAD_TIMEOUT..HEAD_TIMEOUT + Duration::from_millis(50)).contains(&waited),
         "{waited:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_closed_after_its_period_and_not_before() {
+async fn closes_an_idle_connection_after_the_head_timeout_and_not_before() {
     let server = started().await;
     let mut client = Client::connect(server.address).await;
     for _ in 0..3 {
         assert_eq!(client.get("/").await.status, 200);
-        tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
+        tokio::time::sleep(HEAD_TIMEOUT - Duration::from_secs(1)).await;
     }
     assert_eq!(client.get("/").await.status, 200);
     let begun = Instant::now();
     assert_eq!(client.rest().await, "");
     let waited = begun.elapsed();
-    assert!((IDLE..IDLE + Duration::from_millis(50)).contains(&waited), "{waited:?}");
+    assert!(
+        (HEAD_TIMEOUT..HEAD_TIMEOUT + Duration::from_millis(50)).contains(&waited),
+        "{waited:?}"
+    );
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_its_stream_is_closed() {
-    let server = started().await;
+/// A real clock: the kernel has the timer.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn closes_a_connection_whose_client_does_not_read_its_stream() {
+    let limits = Limits {
+        write_timeout: Duration::from_millis(100),
+        ..limits(1)
+    };
+    let server = start(limits, Arc::default()).await;
     let mut client = Client::connect(server.address).await;
     // While there is more to parse, hyper does not read: only writing can find out.
     client.send("GET /stream HTTP/1.1\r\n\r\nGET").await;
-    let begun = Instant::now();
-    while begun.elapsed() < IDLE - Duration::from_secs(1) {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    assert_eq!((server.connections.get(), server.in_flight.get()), (1, 1));
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!((server.connections.get(), server.in_flight.get()), (0, 0));
+    // There is room for the next one when the first has ended.
+    let mut next = Client::connect(server.address).await;
+    let answer = timeout(Duration::from_secs(30), next.get("/")).await.expect("room");
+    assert_eq!(
+        (answer.status, server.connections.get(), server.in_flight.get()),
+        (200, 1, 0)
+    );
 }
 
-#[tokio::test]
-async fn beyond_the_limit_connections_wait_until_another_one_is_closed() {
-    let server = start(2, Arc::default()).await;
+#[tokio::test(start_paused = true)]
+async fn the_connection_that_has_been_idle_longest_makes_room() {
+    let server = start(limits(2), Arc::default()).await;
     let (mut first, mut second) = (
         Client::connect(server.address).await,
         Client::connect(server.address).await,
     );
     assert_eq!((first.get("/").await.status, second.get("/").await.status), (200, 200));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(first.get("/").await.status, 200, "the second is idle longer");
+    let begun = Instant::now();
     let mut third = Client::connect(server.address).await;
-    third.send("GET / HTTP/1.1\r\n\r\n").await;
-    // As many rounds as the third connection would need to be answered.
-    for _ in 0..10 {
-        assert_eq!((first.get("/").await.status, server.connections.get()), (200, 2));
+    assert_eq!(third.get("/").await.status, 200);
+    assert!(begun.elapsed() >= EVICTABLE_AFTER, "{:?}", begun.elapsed());
+    assert_eq!(second.rest().await, "");
+    assert_eq!((first.get("/").await.status, server.connections.get()), (200, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_server_of_clients_at_work_closes_a_connection_after_its_answer() {
+    let go = Arc::new(Notify::new());
+    let server = start(limits(1), Arc::clone(&go)).await;
+    let mut first = Client::connect(server.address).await;
+    first.send("GET /wait HTTP/1.1\r\n\r\n").await;
+    while server.in_flight.get() == 0 {
+        tokio::task::yield_now().await;
     }
-    drop(first);
-    assert_eq!(third.answer().await.status, 200);
-    assert_eq!(server.connections.get(), 2);
+    let mut probe = Client::connect(server.address).await;
+    probe.send("GET / HTTP/1.1\r\n\r\n").await;
+    tokio::time::sleep(EVICTABLE_AFTER).await;
+    assert_eq!(server.connections.get(), 1, "the request in flight is not cut off");
+    go.notify_one();
+    let answer = first.answer().await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "waited"));
+    assert!(answer.head.contains("connection: close"), "{}", answer.head);
+    assert_eq!(probe.answer().await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_half_closes_is_answered() {
+    let go = Arc::new(Notify::new());
+    let server = start(limits(16), Arc::clone(&go)).await;
+    let mut client = Client::connect(server.address).await;
+    client.send("GET /wait HTTP/1.1\r\n\r\n").await;
+    client.half_close().await;
+    while server.in_flight.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // By this answer the server has seen the end of the other connection.
+    assert_eq!(Client::connect(server.address).await.get("/").await.status, 200);
+    go.notify_one();
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "waited"));
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_client_leaves_is_finished() {
+    let (go, finished) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let server = start_with(limits(16), Arc::clone(&go), Arc::clone(&finished)).await;
+    for unread in ["", "GET / HTTP/1.1\r\n"] {
+        let mut client = Client::connect(server.address).await;
+        client.send(&format!("GET /wait HTTP/1.1\r\n\r\n{unread}")).await;
+        while server.in_flight.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // With bytes that the server has not read, the kernel resets the connection.
+        drop(client);
+        assert_eq!(Client::connect(server.address).await.get("/").await.status, 200);
+        assert_eq!(server.in_flight.get(), 1, "{unread:?}");
+        go.notify_one();
+        timeout(Duration::from_secs(5), finished.notified())
+            .await
+            .expect("the handler ends");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,8 +258,14 @@ async fn accepting_pauses_while_it_fails() {
         listener.accept().await
     };
     let routes = Route::new().at("/", poem::endpoint::make_sync(|_| "here"));
-    tokio::spawn(serve(accept, routes, 16, Metrics::default(), CancellationToken::new()));
-    tokio::time::sleep(ACCEPT_PAUSE * 5 + ACCEPT_PAUSE / 2).await;
+    tokio::spawn(serve(
+        accept,
+        routes,
+        limits(16),
+        Metrics::default(),
+        CancellationToken::new(),
+    ));
+    tokio::time::sleep(ACCEPT_RETRY_INTERVAL * 5 + ACCEPT_RETRY_INTERVAL / 2).await;
     assert_eq!(calls.load(Ordering::Relaxed), 6);
     assert_eq!(Client::connect(address).await.get("/").await.status, 200);
 }
@@ -208,14 +293,14 @@ async fn half_a_head_and_an_idle_connection_do_not_hold_up_a_stop() {
 #[tokio::test(start_paused = true)]
 async fn a_request_in_flight_at_a_stop_is_answered() {
     let go = Arc::new(Notify::new());
-    let server = start(16, Arc::clone(&go)).await;
+    let server = start(limits(16), Arc::clone(&go)).await;
     let mut client = Client::connect(server.address).await;
     client.send("GET /wait HTTP/1.1\r\n\r\n").await;
     while server.in_flight.get() == 0 {
         tokio::task::yield_now().await;
     }
     server.shutdown.cancel();
-    tokio::time::sleep(DRAIN - Duration::from_secs(1)).await;
+    tokio::time::sleep(DRAIN_TIMEOUT - Duration::from_secs(1)).await;
     assert!(TcpStream::connect(server.address).await.is_err(), "a new connection");
     go.notify_one();
     let answer = client.answer().await;
@@ -236,7 +321,7 @@ async fn a_request_that_does_not_end_is_cut_off_at_a_stop() {
     server.shutdown.cancel();
     server.task.await.expect("no panic");
     assert!(
-        (DRAIN..DRAIN + Duration::from_millis(50)).contains(&begun.elapsed()),
+        (DRAIN_TIMEOUT..DRAIN_TIMEOUT + Duration::from_millis(50)).contains(&begun.elapsed()),
         "{:?}",
         begun.elapsed()
     );
@@ -244,7 +329,7 @@ async fn a_request_that_does_not_end_is_cut_off_at_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_nobody_reads_does_not_end_the_connection() {
+async fn a_body_that_the_handler_ignores_does_not_end_the_connection() {
     let server = started().await;
     let mut client = Client::connect(server.address).await;
     for (head, body) in [
@@ -262,12 +347,16 @@ async fn a_body_that_nobody_reads_does_not_end_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_ends_the_connection_with_an_answer_that_says_so() {
+async fn a_missing_body_ends_the_connection_and_the_answer_says_so() {
     let server = started().await;
     for head in ["content-length: 5", "content-length: 5\r\nexpect: 100-continue"] {
         let mut client = Client::connect(server.address).await;
         client.send(&format!("POST / HTTP/1.1\r\n{head}\r\n\r\n")).await;
-        let answer = client.answer().await;
+        let mut answer = client.answer().await;
+        if head.contains("expect") {
+            assert_eq!(answer.status, 100, "{}", answer.head);
+            answer = client.answer().await;
+        }
         assert_eq!(answer.status, 200, "{}", answer.head);
         assert!(answer.head.contains("connection: close"), "{}", answer.head);
         assert_eq!(client.rest().await, "");
