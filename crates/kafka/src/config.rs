@@ -15,6 +15,7 @@ use rdkafka::producer::BaseProducer;
 use serde::{Deserialize, Serialize};
 
 use crate::Properties;
+use crate::flushing::LINGER;
 
 /// When librdkafka times out a record. Later than the [`Producer`](crate::Producer) gives up a batch and its clients: when
 /// librdkafka times out a record itself, it may write others twice.
@@ -100,7 +101,7 @@ impl Config {
             config.remove("bootstrap.servers");
             config
         };
-        offline(self.producer("check", Duration::ZERO)).create::<BaseProducer>()?;
+        offline(self.producer("check")).create::<BaseProducer>()?;
         offline(self.transactional_producer("check", "check")).create::<BaseProducer>()?;
         offline(self.consumer("check", "check")).create::<BaseConsumer>()?;
         offline(self.admin()).create::<AdminClient<DefaultClientContext>>()?;
@@ -152,15 +153,15 @@ impl Config {
         config
     }
 
-    /// An idempotent producer that gathers records for `linger` before it sends them.
-    pub(crate) fn producer(&self, client_id: &str, linger: Duration) -> ClientConfig {
+    /// An idempotent producer.
+    pub(crate) fn producer(&self, client_id: &str) -> ClientConfig {
         let message_timeout = MESSAGE_TIMEOUT.as_millis().to_string();
         self.client(
             client_id,
             &[
                 ("acks", "all"),
                 ("enable.idempotence", "true"),
-                ("linger.ms", &(linger.as_secs_f64() * 1e3).to_string()),
+                ("linger.ms", &LINGER.as_millis().to_string()),
                 ("message.timeout.ms", &message_timeout),
                 ("request.timeout.ms", &REQUEST_TIMEOUT.as_millis().to_string()),
                 ("retry.backoff.ms", "50"),
