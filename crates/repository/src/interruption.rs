@@ -39,6 +39,9 @@ impl From<TransactionError> for Interruption {
                 TemporaryFailure(format!("{error}: is there a second repository with this ordinal?")).into(),
             ),
             TransactionError::Failed(reason) => Self::Restart { reason },
+            TransactionError::TimedOut(_) => Self::Restart {
+                reason: error.to_string(),
+            },
         }
     }
 }
