@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::task::spawn_blocking;
 use tokio::time::{timeout, timeout_at};
 
-use self::client::{Client, Outcome};
+use self::client::Client;
 pub use self::error::SendError;
 use crate::authorization::refuses_topic;
 use crate::connection::Connection;
@@ -70,34 +70,30 @@ impl Shared {
         Forbidden::topic("Write", &self.topic)
     }
 
-    fn new_client(&self) -> Result<Client, KafkaError> {
-        Client::create(&self.config.producer(&self.client_id), &self.connection)
-    }
-
     /// The client to use now. Replaces one that will never write again.
     fn client(&self) -> Arc<Client> {
         let mut client = self.client.lock();
         let fatal = client.fatal_error();
         let forbidden = fatal.as_ref().is_some_and(refuses_topic);
-        if forbidden && self.refusal().is_some() {
+        let replace = fatal.is_some() || client.is_given_up() || self.connection.needs_renewal();
+        if !replace || (forbidden && self.refusal().is_some()) {
             return Arc::clone(&client);
         }
-        if fatal.is_some() || client.is_given_up() || self.connection.needs_renewal() {
-            let name = self.client_id.as_str();
-            match self.new_client() {
-                Ok(fresh) => {
-                    match fatal {
-                        Some(_) if forbidden => self.refuse(),
-                        Some(reason) => {
-                            tracing::warn!(client = name, %reason, "the producer is broken and was replaced")
-                        }
-                        None => {}
-                    }
-                    *client = Arc::new(fresh);
-                    self.connection.renewed();
-                }
-                Err(error) => tracing::error!(client = name, %error, "could not make another producer"),
+        let name = self.client_id.as_str();
+        match Client::create(&self.config.producer(name), &self.connection) {
+            Ok(fresh) => {
+                *client = Arc::new(fresh);
+                self.connection.renewed();
             }
+            Err(error) => {
+                tracing::error!(client = name, %error, "could not make another producer");
+                return Arc::clone(&client);
+            }
+        }
+        match fatal {
+            Some(_) if forbidden => self.refuse(),
+            Some(reason) => tracing::warn!(client = name, %reason, "the producer is broken and was replaced"),
+            None => {}
         }
         Arc::clone(&client)
     }
@@ -135,13 +131,12 @@ impl Producer {
             Ok(reports) => reports,
             Err(closed) => return vec![Err(SendError::NotWritten(closed)); records.len()],
         };
-        let mut outcomes: Vec<Outcome> = Vec::with_capacity(records.len());
+        let mut outcomes = Vec::with_capacity(records.len());
         for report in reports {
-            let reported = timeout_at(deadline, report).await;
-            outcomes.push(reported.map_or_else(
-                |_| Err(SendError::timed_out()),
-                |outcome| outcome.unwrap_or_else(|_| Err(SendError::timed_out())),
-            ));
+            outcomes.push(match timeout_at(deadline, report).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) | Err(_) => Err(SendError::timed_out()),
+            });
         }
         if outcomes
             .iter()

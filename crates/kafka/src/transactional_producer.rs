@@ -117,8 +117,8 @@ impl TransactionalProducer {
         }
     }
 
-    /// Writes a batch in one transaction, and returns the offset after its last record. Blocks until it is committed or
-    /// has failed, for at most sixteen seconds; when the process is asked to stop, for half a second more.
+    /// Writes a batch in one transaction, and returns the offset after its last record. Blocks until the batch is committed
+    /// or has failed; a broker that no longer answers is noticed within ten seconds, a stop within one.
     ///
     /// # Errors
     /// See [`TransactionError`]. The batch is in the log as a whole or not at all: the next producer settles which.
@@ -225,8 +225,8 @@ impl TransactionalProducer {
         }
     }
 
-    /// A broker that times a transaction out fences its producer as another process would. The broker counts from its
-    /// first request, later than this process: an open time that is shorter leaves only another process.
+    /// A broker that times a transaction out fences its producer as another process does. The broker begins to count
+    /// later than this process: a transaction that was open for less than the timeout was ended by another process.
     fn fenced(&self, reason: String) -> TransactionError {
         let begun = self.deliveries().batch.lock().begun;
         match begun.map(|begun| begun.elapsed()) {
