@@ -90,7 +90,8 @@ async fn a_commit_that_reaches_the_broker_late_commits_no_part_of_a_later_batch(
         write_two(&producer, late).expect("committed")
     };
     spawn_blocking(write).await.expect("no panic");
-    assert_eq!(read(&kafka, "shipment", 0).await.len(), 3);
+    // The first batch is in the log or was aborted; the second is there as a whole.
+    assert!(matches!(read(&kafka, "shipment", 0).await.len(), 2 | 3));
 }
 
 /// Stands in for the broker, and keeps the first EndTxn back.
