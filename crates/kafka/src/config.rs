@@ -15,6 +15,7 @@ use rdkafka::producer::BaseProducer;
 use serde::{Deserialize, Serialize};
 
 use crate::Properties;
+use crate::flushing::LINGER;
 
 /// When librdkafka times out a record. Later than the [`Producer`](crate::Producer) gives up a batch and its clients: when
 /// librdkafka times out a record itself, it may write others twice.
@@ -23,9 +24,9 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 const TRANSACTIONAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(4500);
 /// What a broker waits for the end of a transaction before it aborts it. Longer than a record may take, short enough
 /// that a repository that dies for good does not hold up readers for long.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// A request without an answer: bounds a half-open connection.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the broker is and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ pub enum ConfigError {
     /// The property is not one of those that a user may set.
     #[error(
         "property {0:?} cannot be set: expected one about security, sockets, compression or fetching, such as \
-         security.protocol, sasl.username, ssl.ca.location, linger.ms or compression.type"
+         security.protocol, sasl.username, ssl.ca.location or compression.type"
     )]
     NotAllowed(String),
     /// librdkafka does not take it.
@@ -100,7 +101,7 @@ impl Config {
             config.remove("bootstrap.servers");
             config
         };
-        offline(self.producer("check", Duration::ZERO)).create::<BaseProducer>()?;
+        offline(self.producer("check")).create::<BaseProducer>()?;
         offline(self.transactional_producer("check", "check")).create::<BaseProducer>()?;
         offline(self.consumer("check", "check")).create::<BaseConsumer>()?;
         offline(self.admin()).create::<AdminClient<DefaultClientContext>>()?;
@@ -152,15 +153,15 @@ impl Config {
         config
     }
 
-    /// An idempotent producer that gathers records for `linger` before it sends them.
-    pub(crate) fn producer(&self, client_id: &str, linger: Duration) -> ClientConfig {
+    /// An idempotent producer.
+    pub(crate) fn producer(&self, client_id: &str) -> ClientConfig {
         let message_timeout = MESSAGE_TIMEOUT.as_millis().to_string();
         self.client(
             client_id,
             &[
                 ("acks", "all"),
                 ("enable.idempotence", "true"),
-                ("linger.ms", &(linger.as_secs_f64() * 1e3).to_string()),
+                ("linger.ms", &LINGER.as_millis().to_string()),
                 ("message.timeout.ms", &message_timeout),
                 ("request.timeout.ms", &REQUEST_TIMEOUT.as_millis().to_string()),
                 ("retry.backoff.ms", "50"),
@@ -180,10 +181,7 @@ impl Config {
                 ("transaction.timeout.ms", &TRANSACTION_TIMEOUT.as_millis().to_string()),
                 ("message.timeout.ms", &message_timeout),
                 ("request.timeout.ms", &REQUEST_TIMEOUT.as_millis().to_string()),
-                ("linger.ms", "0"),
-                // A broker hands out and searches whole batches: who looks for one record of a transaction of a thousand
-                // should not have to read them all.
-                ("batch.size", "32768"),
+                ("linger.ms", &LINGER.as_millis().to_string()),
                 // The broker answers CONCURRENT_TRANSACTIONS while it finishes the one before: ask again soon.
                 ("retry.backoff.ms", "10"),
             ],
@@ -268,7 +266,6 @@ mod tests {
     fn the_defaults_are_valid_and_take_further_properties() {
         assert_eq!(Config::default().validate(), Ok(()));
         assert!(Config::default().create_each_kind().is_ok());
-        assert_eq!(with_property("linger.ms", "1").validate(), Ok(()));
         for (name, value) in [
             ("sasl.mechanism", "SCRAM-SHA-512"),
             ("ssl.endpoint.identification.algorithm", "none"),
@@ -291,7 +288,7 @@ mod tests {
             ("security.protocol", "SLS"),
             ("ssl.crl.location", "/missing.pem"),
             ("fetch.max.bytes", "1"),
-            ("linger.ms", "10000"),
+            ("statistics.interval.ms", "-1"),
         ] {
             let mut config = with_property("security.protocol", "SSL");
             config.properties.set(name, value);

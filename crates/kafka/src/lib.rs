@@ -13,8 +13,10 @@ mod closing;
 mod config;
 mod connection;
 mod consumer;
+mod flushing;
 mod producer;
 mod properties;
+mod record;
 pub mod topics;
 mod transactional_producer;
 
@@ -25,8 +27,9 @@ pub use config::{Config, ConfigError};
 pub use consumer::{
     Committed, ConsumeError, ConsumedRecord, Consumer, Event, Fetch, RangeProgress, ReadLimits, Watermarks,
 };
-pub use producer::{Delivery, Producer, ProducerHealth, Record, SendError};
+pub use producer::{Delivery, Producer, ProducerHealth, SendError};
 pub use properties::Properties;
+pub use record::Record;
 pub use transactional_producer::{TransactionError, TransactionalProducer};
 
 /// A client that has not reached a broker for this long is to be replaced. librdkafka may have given up for good: a

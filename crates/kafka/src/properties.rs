@@ -5,13 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The properties that a user may set, and the beginnings of their names: security, sockets, and how requests are
-/// gathered and fetched. All others carry a promise of the mall.
-const ALLOWED: [&str; 34] = [
+/// The properties that a user may set, and the beginnings of their names: security, sockets, and how records are
+/// fetched. All others carry a promise of the mall.
+const ALLOWED: [&str; 31] = [
     "api.version.request",
     "api.version.request.timeout.ms",
-    "batch.num.messages",
-    "batch.size",
     "broker.address.family",
     "broker.address.ttl",
     "broker.version.fallback",
@@ -29,7 +27,6 @@ const ALLOWED: [&str; 34] = [
     "fetch.min.bytes",
     "fetch.queue.backoff.ms",
     "fetch.wait.max.ms",
-    "linger.ms",
     "log_level",
     "max.partition.fetch.bytes",
     "queued.max.messages.kbytes",
@@ -47,7 +44,7 @@ const ALLOWED: [&str; 34] = [
 const ALLOWED_PREFIXES: [&str; 5] = ["enable.sasl.", "https.", "reconnect.backoff.", "sasl.", "ssl."];
 
 /// librdkafka properties that are passed through, by their dotted names: those of security, sockets, compression, and
-/// of how requests are gathered and fetched.
+/// of how records are fetched.
 ///
 /// In a file they are a table, `security.protocol = "SSL"` and `"security.protocol" = "SSL"` alike; in the environment
 /// an underscore stands for a dot: `MALL_KAFKA__PROPERTIES__SECURITY_PROTOCOL`. Values may be secret: they are not shown.
@@ -130,17 +127,18 @@ mod tests {
         for name in [
             "acks",
             "allow.auto.create.topics",
+            "batch.size",
             "delivery.report.only.error",
             "enable.idempotence",
             "group.id",
-            "liger.ms",
+            "linger.ms",
             "message.timeout.ms",
             "metadata.broker.list",
             "partitioner",
             "transaction.timeout.ms",
         ] {
             let mut properties = Properties::default();
-            properties.set("linger.ms", "1");
+            properties.set("client.rack", "1");
             assert_eq!(properties.not_allowed(), None);
             properties.set(name, "1");
             assert_eq!(properties.not_allowed(), Some(name));

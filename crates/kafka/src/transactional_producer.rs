@@ -8,28 +8,35 @@ use rdkafka::ClientContext;
 use rdkafka::Message;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 use tokio_util::sync::CancellationToken;
 
 use crate::closing::BoundedClose;
+use crate::config::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT};
 use crate::connection::{Connection, wait_for_broker};
+use crate::flushing::flush;
 use crate::{Config, Forbidden, RENEWAL, Record};
 
 /// One attempt to take over the transactional id; then the stop signal is looked at, and it is tried again.
 const INIT_ATTEMPT: Duration = Duration::from_secs(3);
 /// Upper bound on the events of such an attempt, so that the loop that serves them ends.
 const EVENTS: usize = 64;
-/// Between two looks for deliveries. rdkafka's `poll` takes all of its time, also when they have come, and the last
-/// millisecond of it without a pause: with 1 ms each transaction took 3 ms of the processor.
-const DELIVERY_POLL: Duration = Duration::from_micros(500);
+/// Bytes of keys and values that are sent in one request. A broker stores and reads whole requests: the search for one
+/// record of a transaction of a thousand does not read them all.
+const REQUEST_BYTES: usize = 32 * 1024;
+/// One flush between two polls for delivery reports, which end the wait for them.
+const FLUSH: Duration = Duration::from_millis(1);
+/// Deliveries that take longer have failed. Longer than `message.timeout.ms`.
+const DELIVERY_TIMEOUT: Duration = RENEWAL;
 /// One attempt to commit. librdkafka goes on with the commit in the background, and the next attempt resumes it.
 const COMMIT_ATTEMPT: Duration = Duration::from_millis(500);
-/// Deliveries or a commit that take longer have failed. Longer than `message.timeout.ms`.
-const WRITE_TIMEOUT: Duration = RENEWAL;
+/// A commit that takes longer has failed, even if it succeeds: librdkafka repeats the request after this time, and the
+/// first request can still reach the broker later and commit a part of another batch. A new producer fences both.
+const COMMIT_TIMEOUT: Duration = REQUEST_TIMEOUT;
 
-/// Writes batches of records to one topic, each batch wholly or not at all, as the only one with its transactional id.
+/// Writes batches of records to one topic, each batch wholly or not at all, as the only producer with its transactional id.
 ///
-/// After any error another one is needed: opening it settles what became of the last transaction.
+/// After any error another producer is needed: opening it settles the outcome of the last transaction.
 pub struct TransactionalProducer {
     producer: BoundedClose<BaseProducer<Deliveries>>,
     topic: String,
@@ -40,10 +47,18 @@ pub struct TransactionalProducer {
 /// A batch was not committed, or it is unknown whether it was.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError {
-    /// A newer producer has the transactional id. Going on would be a duel: leave it to that one.
+    /// A newer producer has the transactional id. Going on would be a duel: leave the id to the newer one.
     #[error("another process has taken over the transactional id: {0}")]
     Fenced(String),
-    /// It is not known what became of the transaction; or it was never begun, because the client cannot be used.
+    /// The broker has aborted the transaction, because it was open for too long: the process was frozen or starved.
+    #[error(
+        "the broker timed the transaction out: expected its end within {} s, found it open for {} s; \
+         read the log again and go on with another producer",
+        TRANSACTION_TIMEOUT.as_secs(),
+        .0.as_secs()
+    )]
+    TimedOut(Duration),
+    /// The outcome of the transaction is unknown; or it was never begun, because the client cannot be used.
     #[error("the transaction did not succeed: {0}")]
     Failed(String),
     /// The process is asked to stop.
@@ -90,7 +105,7 @@ impl TransactionalProducer {
             match attempt {
                 Ok(()) => return Ok(opened),
                 Err(_) if stop.is_cancelled() => return Err(TransactionError::Stopped),
-                Err(error) if may_pass(&error) => {
+                Err(error) if is_retriable(&error) => {
                     let reason = opened.deliveries().connection.outage(&error);
                     if begun.elapsed() > RENEWAL {
                         return Err(TransactionError::Failed(reason));
@@ -102,35 +117,38 @@ impl TransactionalProducer {
         }
     }
 
-    /// Writes a batch in one transaction, and returns the offset after its last record. Blocks until it is committed or
-    /// has failed, for at most twenty seconds; when the process is asked to stop, for half a second more.
+    /// Writes a batch in one transaction, and returns the offset after its last record. Blocks until the batch is committed
+    /// or has failed; a broker that no longer answers is noticed within ten seconds, a stop within one.
     ///
     /// # Errors
-    /// See [`TransactionError`]; in no case is a part of the batch visible.
+    /// See [`TransactionError`]. The batch is in the log as a whole or not at all: the next producer settles which.
     pub fn write<'a>(&self, records: impl IntoIterator<Item = Record<'a>>) -> Result<i64, TransactionError> {
-        *self.deliveries().batch.lock() = Batch::default();
+        *self.deliveries().batch.lock() = Batch::begin();
         self.producer
             .begin_transaction()
             .map_err(|error| self.failure(&error))?;
+        let mut bytes = 0;
         for record in records {
-            let mut message = BaseRecord::<str, [u8]>::to(&self.topic)
-                .partition(record.partition)
-                .payload(record.value)
-                .timestamp(record.timestamp);
-            message.key = record.key;
-            self.producer.send(message).map_err(|(error, _)| self.failure(&error))?;
+            self.producer
+                .send(record.message(&self.topic, ()))
+                .map_err(|(error, _)| self.failure(&error))?;
+            bytes += record.value.len() + record.key.map_or(0, str::len);
+            if bytes >= REQUEST_BYTES {
+                self.deliver()?;
+                bytes = 0;
+            }
         }
-        self.wait_for_deliveries()?;
+        self.deliver()?;
         self.commit()?;
         Ok(self.deliveries().batch.lock().end)
     }
 
-    /// Waits here, because `commit_transaction` of rdkafka waits in slices of 100 ms.
-    fn wait_for_deliveries(&self) -> Result<(), TransactionError> {
+    /// Sends what was handed over, and waits for its delivery: `commit_transaction` would wait in slices of 100 ms.
+    fn deliver(&self) -> Result<(), TransactionError> {
         let begun = Instant::now();
         let mut stopping = None;
         while self.producer.in_flight_count() > 0 {
-            std::thread::sleep(DELIVERY_POLL);
+            flush(&self.producer, FLUSH);
             self.producer.poll(Duration::ZERO);
             let failed = self.deliveries().batch.lock().failed.take();
             if let Some(error) = failed {
@@ -142,15 +160,15 @@ impl TransactionalProducer {
                     return Err(TransactionError::Stopped);
                 }
             }
-            if begun.elapsed() > WRITE_TIMEOUT {
-                return Err(self.late());
+            if begun.elapsed() > DELIVERY_TIMEOUT {
+                return Err(self.late(DELIVERY_TIMEOUT));
             }
         }
         Ok(())
     }
 
-    /// Why the transaction has to be aborted: its records are only said to have been purged. Beginning another one before
-    /// that does nothing but tell.
+    /// The reason why the transaction has to be aborted, which a delivery report does not give. An attempt to begin
+    /// another transaction has no other effect than to tell the reason.
     fn reason_of_abort(&self) -> Option<KafkaError> {
         match self.producer.begin_transaction() {
             Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => Some(KafkaError::Transaction(error)),
@@ -158,38 +176,34 @@ impl TransactionalProducer {
         }
     }
 
-    /// Commits in attempts of half a second, so that an outage does not hold up a stop. An attempt that timed out is
-    /// resumed by the next one.
+    /// Commits in attempts of half a second, so that an outage does not hold up a stop.
     fn commit(&self) -> Result<(), TransactionError> {
         let begun = Instant::now();
         loop {
-            // Looked at before the attempt: one that is asked to stop still has this attempt.
+            // Read before the attempt: a commit that is asked to stop still has this attempt.
             let stopping = self.stop.is_cancelled();
-            match self.producer.commit_transaction(COMMIT_ATTEMPT) {
-                Ok(()) => {
+            let attempt = self.producer.commit_transaction(COMMIT_ATTEMPT);
+            let in_time = begun.elapsed() < COMMIT_TIMEOUT;
+            match attempt {
+                Ok(()) if in_time => {
                     self.deliveries().connection.up();
                     return Ok(());
                 }
-                Err(KafkaError::Transaction(error)) if error.is_retriable() => {
-                    if stopping {
-                        return Err(TransactionError::Stopped);
-                    }
-                    if begun.elapsed() > WRITE_TIMEOUT {
-                        return Err(self.late());
-                    }
-                }
-                Err(error) => return Err(self.failure(&error)),
+                Err(error) if !is_retriable(&error) => return Err(self.failure(&error)),
+                Err(_) if stopping => return Err(TransactionError::Stopped),
+                Err(_) if in_time => {}
+                Ok(()) | Err(_) => return Err(self.late(COMMIT_TIMEOUT)),
             }
         }
     }
 
-    /// What did not come to an end within [`WRITE_TIMEOUT`].
-    fn late(&self) -> TransactionError {
-        let late = format!("no answer within {} s", WRITE_TIMEOUT.as_secs());
+    /// The failure of an operation that took longer than `limit`.
+    fn late(&self, limit: Duration) -> TransactionError {
+        let late = format!("no answer within {} s", limit.as_secs());
         TransactionError::Failed(self.deliveries().connection.outage(&late))
     }
 
-    /// Whether another producer has taken over, or what else has gone wrong.
+    /// Tells apart why the broker no longer takes this producer, or what else has gone wrong.
     fn failure(&self, error: &KafkaError) -> TransactionError {
         let fatal = self.producer.client().fatal_error();
         let code = fatal
@@ -200,7 +214,7 @@ impl TransactionalProducer {
         match code {
             Some(
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
-            ) => TransactionError::Fenced(reason),
+            ) => self.fenced(reason),
             Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => {
                 TransactionError::Failed(Forbidden::transactional_id(&self.transactional_id).to_string())
             }
@@ -211,13 +225,23 @@ impl TransactionalProducer {
         }
     }
 
+    /// A broker that times a transaction out fences its producer as another process does. The broker begins to count
+    /// later than this process: a transaction that was open for less than the timeout was ended by another process.
+    fn fenced(&self, reason: String) -> TransactionError {
+        let begun = self.deliveries().batch.lock().begun;
+        match begun.map(|begun| begun.elapsed()) {
+            Some(open) if open >= TRANSACTION_TIMEOUT => TransactionError::TimedOut(open),
+            _ => TransactionError::Fenced(reason),
+        }
+    }
+
     fn deliveries(&self) -> &Deliveries {
         self.producer.context()
     }
 }
 
-/// Whether taking over may succeed when it is tried again.
-fn may_pass(error: &KafkaError) -> bool {
+/// Returns `true` if another attempt may succeed.
+fn is_retriable(error: &KafkaError) -> bool {
     match error {
         KafkaError::MetadataFetch(_) => true,
         KafkaError::Transaction(error) => error.is_retriable(),
@@ -234,7 +258,7 @@ impl std::fmt::Debug for TransactionalProducer {
     }
 }
 
-/// What the broker says of the records of a batch.
+/// Serves the delivery reports of a batch.
 struct Deliveries {
     connection: Connection,
     batch: Arc<Mutex<Batch>>,
@@ -242,10 +266,21 @@ struct Deliveries {
 
 #[derive(Default)]
 struct Batch {
+    /// When its transaction was begun; `None` before the first one.
+    begun: Option<Instant>,
     /// The offset after the last record.
     end: i64,
     /// The first delivery that failed.
     failed: Option<KafkaError>,
+}
+
+impl Batch {
+    fn begin() -> Self {
+        Self {
+            begun: Some(Instant::now()),
+            ..Self::default()
+        }
+    }
 }
 
 impl ClientContext for Deliveries {

@@ -48,6 +48,9 @@ impl From<TransactionError> for Interruption {
             TransactionError::Stopped => Self::Stopped,
             TransactionError::Fenced(_) => Self::replaced(&error.to_string()),
             TransactionError::Failed(reason) => Self::Restart { reason },
+            TransactionError::TimedOut(_) => Self::TimedOut {
+                reason: error.to_string(),
+            },
         }
     }
 }

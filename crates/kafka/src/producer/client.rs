@@ -1,60 +1,74 @@
-//! A librdkafka producer and the thread that serves its reports.
+//! A librdkafka producer that sends one batch at a time, each in one request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::thread::{JoinHandle, Thread};
+use std::sync::{Arc, Weak, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::metadata::Metadata;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::{ClientConfig, Message};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, oneshot};
 
-use super::batch::Report;
-use super::{Delivery, Record, SendError};
+use super::{BATCH_TIMEOUT, Delivery, SendError};
+use crate::Record;
 use crate::closing::BoundedClose;
 use crate::connection::Connection;
+use crate::flushing::flush;
 
-/// How long the thread serves reports before it looks whether there is anything to wait for. rdkafka's `poll` spends the
-/// last millisecond of its time without a pause: this is half a percent of a core, and only while records are on their
-/// way.
+/// How long the reporting thread polls before it checks for records in flight. rdkafka's `poll` spins for its last
+/// millisecond: half a percent of a core, and only while records are in flight.
 const BUSY_POLL: Duration = Duration::from_millis(200);
-/// How often the thread of an idle client serves what else librdkafka has to tell: a broker that is gone, or back.
-const IDLE_POLL: Duration = Duration::from_secs(1);
+/// Interval at which the reporting thread of an idle client serves other events: a broker that is gone, or back.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A librdkafka producer and the thread that serves its reports. The thread alone owns the producer and takes it down,
-/// because that may block.
+/// Whether a record was delivered.
+pub(super) type Outcome = Result<Delivery, SendError>;
+type Report = Box<oneshot::Sender<Outcome>>;
+/// The right to hand over a batch: it comes back when the batch before has been flushed.
+type Turn = OwnedMutexGuard<()>;
+
+/// A librdkafka producer with two threads: one flushes, the other serves the delivery reports that the flush waits for.
+/// The threads alone own the producer, because closing it may block.
 #[derive(Debug)]
 pub(super) struct Client {
     producer: Weak<BoundedClose<BaseProducer<Reports>>>,
-    stop: Arc<AtomicBool>,
-    thread: Thread,
-    running: Mutex<Option<JoinHandle<()>>>,
+    turn: Arc<AsyncMutex<()>>,
+    /// `None` once it is closed.
+    threads: Mutex<Option<Threads>>,
+    given_up: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Threads {
+    /// The threads end when this is dropped.
+    flushes: mpsc::Sender<Turn>,
+    flushing: JoinHandle<()>,
 }
 
 impl Client {
     /// Connects in the background.
     ///
     /// # Errors
-    /// When librdkafka does not accept the configuration.
+    /// If librdkafka does not accept the configuration.
     pub(super) fn create(config: &ClientConfig, connection: &Connection) -> Result<Self, KafkaError> {
         let producer: BaseProducer<Reports> = config.create_with_context(Reports(connection.clone()))?;
         let producer = Arc::new(BoundedClose::new(producer));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (shared, stopped) = (Arc::downgrade(&producer), Arc::clone(&stop));
-        let running = std::thread::Builder::new()
+        let weak = Arc::downgrade(&producer);
+        let (flushes, requests) = mpsc::channel();
+        let flushing = std::thread::Builder::new()
             .name("producer".to_owned())
-            .spawn(move || serve(&producer, &stopped))
+            .spawn(move || flush_batches(&producer, requests))
             .map_err(|error| KafkaError::ClientCreation(format!("could not start its thread: {error}")))?;
         Ok(Self {
-            producer: shared,
-            stop,
-            thread: running.thread().clone(),
-            running: Mutex::new(Some(running)),
+            producer: weak,
+            turn: Arc::default(),
+            threads: Mutex::new(Some(Threads { flushes, flushing })),
+            given_up: AtomicBool::new(false),
         })
     }
 
@@ -64,55 +78,52 @@ impl Client {
         self.producer.upgrade().ok_or(KafkaError::Canceled)
     }
 
-    /// Hands a record over. The outcome goes to `report`, unless there is an error: then the record is not on its way.
+    /// Hands over a batch, and returns for each record where its outcome will arrive.
     ///
     /// # Errors
-    /// When the queue is full, the partition unknown, the client broken.
-    pub(super) fn send(&self, topic: &str, record: &Record<'_>, report: Report) -> Result<(), KafkaError> {
-        let mut message = BaseRecord::<str, [u8], Box<Report>>::with_opaque_to(topic, Box::new(report))
-            .partition(record.partition)
-            .payload(record.value)
-            .timestamp(record.timestamp);
-        message.key = record.key;
-        if !record.headers.is_empty() {
-            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            let insert = |headers: OwnedHeaders, (key, value): &(&str, &str)| {
-                headers.insert(Header {
-                    key,
-                    value: Some(*value),
-                })
-            };
-            message = message.headers(record.headers.iter().fold(headers, insert));
+    /// After [`Self::close`].
+    pub(super) async fn send(
+        &self,
+        topic: &str,
+        records: &[Record<'_>],
+    ) -> Result<Vec<oneshot::Receiver<Outcome>>, KafkaError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let producer = self.producer()?;
+        let send = |record: &Record<'_>| {
+            let (report, outcome) = oneshot::channel();
+            if let Err((error, message)) = producer.send(record.message(topic, Box::new(report))) {
+                // The receiver is still here.
+                let _ = message.delivery_opaque.send(Err(SendError::NotWritten(error)));
+            }
+            outcome
+        };
+        let outcomes = records.iter().map(send).collect();
+        if let Some(threads) = &*self.threads.lock() {
+            // The thread only ends before the client if it panicked, which has been logged.
+            let _ = threads.flushes.send(turn);
         }
-        self.producer()?.send(message).map_err(|(error, _)| error)
+        Ok(outcomes)
     }
 
-    /// Wakes the thread, after records were handed over.
-    pub(super) fn serve_reports(&self) {
-        self.thread.unpark();
+    /// Makes this client one that is replaced before the next batch.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until everything that was handed over has its report, and takes the client down. Blocks for at most
-    /// `timeout` and a second.
-    ///
-    /// # Errors
-    /// When records were still on their way.
-    pub(super) fn close(&self, timeout: Duration) -> Result<(), KafkaError> {
-        let flushed = self.producer()?.flush(timeout);
-        self.stop();
-        if let Some(running) = self.running.lock().take() {
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the last batch and for the end of the connection. Blocks for at most [`BATCH_TIMEOUT`] and a second.
+    pub(super) fn close(&self) {
+        if let Some(Threads { flushes, flushing }) = self.threads.lock().take() {
+            drop(flushes);
             // A panic of the thread has been logged.
-            let _ = running.join();
+            let _ = flushing.join();
         }
-        flushed
     }
 
-    fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.thread.unpark();
-    }
-
-    /// Why this client will never write again, if so.
+    /// The error after which this client never writes again, if it has met one.
     pub(super) fn fatal_error(&self) -> Option<KafkaError> {
         let (code, _) = self.producer().ok()?.client().fatal_error()?;
         Some(KafkaError::Global(code))
@@ -124,26 +135,34 @@ impl Client {
     }
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.stop();
-    }
+/// Flushes each batch, and serves its delivery reports on a second thread, until the client is dropped.
+fn flush_batches(producer: &BaseProducer<Reports>, requests: mpsc::Receiver<Turn>) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reporting = scope.spawn(|| serve_reports(producer, &stop));
+        for turn in requests {
+            reporting.thread().unpark();
+            flush(producer, BATCH_TIMEOUT);
+            drop(turn);
+        }
+        stop.store(true, Ordering::Release);
+        reporting.thread().unpark();
+    });
 }
 
-/// What the thread does until the client is dropped.
-fn serve(producer: &BaseProducer<Reports>, stop: &AtomicBool) {
+fn serve_reports(producer: &BaseProducer<Reports>, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         if producer.in_flight_count() > 0 {
             producer.poll(BUSY_POLL);
         } else {
-            // Woken at once by an `unpark`, also by one that came before this.
-            std::thread::park_timeout(IDLE_POLL);
+            // Returns at once if there was an `unpark` since the last time.
+            std::thread::park_timeout(IDLE_INTERVAL);
             producer.poll(Duration::ZERO);
         }
     }
 }
 
-/// Passes each report on to the batch of its record.
+/// Passes each delivery report on to the sender of its record.
 struct Reports(Connection);
 
 impl ClientContext for Reports {
@@ -157,21 +176,23 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<Report>;
+    type DeliveryOpaque = Report;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, report: Box<Report>) {
-        report.settle(match result {
+    fn delivery(&self, result: &DeliveryResult<'_>, report: Report) {
+        let outcome = match result {
             Ok(message) if message.offset() >= 0 => {
                 self.0.up();
                 Ok(Delivery {
                     offset: message.offset(),
                 })
             }
-            // The broker had the record already, from an earlier attempt, and no longer knows where.
+            // The broker had the record already, from an earlier attempt, and no longer knows its offset.
             Ok(_) => Err(SendError::Unknown(KafkaError::MessageProduction(
                 RDKafkaErrorCode::DuplicateSequenceNumber,
             ))),
             Err((error, _)) => Err(SendError::from_report(error.clone())),
-        });
+        };
+        // The sender no longer waits for a record that was given up.
+        let _ = report.send(outcome);
     }
 }

@@ -16,7 +16,12 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// Whether the authorizer was the reason.
+    /// There was no report before the batch was given up.
+    pub(super) fn timed_out() -> Self {
+        Self::Unknown(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut))
+    }
+
+    /// Returns `true` if the authorizer was the reason.
     pub(super) fn is_refused(&self) -> bool {
         let (Self::NotWritten(error) | Self::Unknown(error)) = self;
         refuses_topic(error)

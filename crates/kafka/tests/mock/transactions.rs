@@ -79,3 +79,30 @@ async fn a_commit_that_is_put_off_for_a_while_is_resumed() {
     broker.clear_request_errors(RDKafkaApiKey::EndTxn);
     writing.await.expect("no panic").expect("committed");
 }
+
+#[tokio::test]
+async fn a_commit_that_took_longer_than_one_request_timeout_has_failed() {
+    let (broker, config) = broker();
+    broker.request_errors(
+        RDKafkaApiKey::EndTxn,
+        &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000],
+    );
+    let write = move || open(&config, &CancellationToken::new()).write([record(b"value")]);
+    let writing = spawn_blocking(write);
+    // The commit succeeds after this, within the ten seconds in which a record may be delivered.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    broker.clear_request_errors(RDKafkaApiKey::EndTxn);
+    let outcome = writing.await.expect("no panic");
+    assert!(matches!(outcome, Err(TransactionError::Failed(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_transaction_of_several_requests_is_committed_as_one() {
+    let (_broker, config) = broker();
+    let value = [b' '; 1000];
+    let write = move || {
+        let producer = open(&config, &CancellationToken::new());
+        producer.write(vec![record(&value); 100]).expect("committed")
+    };
+    assert!(spawn_blocking(write).await.expect("no panic") >= 100);
+}

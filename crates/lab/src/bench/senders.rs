@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use kafka::{Producer, Record};
 use serde::Serialize;
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::ServiceUrl;
@@ -17,6 +18,8 @@ use crate::client::{Client, Order};
 use crate::ledger::{Answer, Ledger, Line, Run};
 use crate::load::now;
 
+/// The most records of the bare producer in one batch, as in order-N.
+const BATCH: usize = 1000;
 /// The topic of the bare producer: what it writes is no order.
 pub(super) const TOPIC: &str = "bench";
 
@@ -87,7 +90,7 @@ pub(super) struct Senders {
     pub(super) partitions: Vec<Partition>,
     pub(super) gateway: ServiceUrl,
     pub(super) orders: BTreeMap<Partition, ServiceUrl>,
-    pub(super) producer: Producer,
+    producer: Mutex<Producer>,
     pub(super) ledger: RefCell<Ledger>,
     run: Run,
     number: std::cell::Cell<u64>,
@@ -111,7 +114,7 @@ impl Senders {
             partitions,
             gateway,
             orders,
-            producer,
+            producer: Mutex::new(producer),
             ledger: RefCell::new(ledger),
             run,
             number: std::cell::Cell::new(0),
@@ -128,28 +131,46 @@ impl Senders {
     ) -> anyhow::Result<Sent> {
         let began = Instant::now();
         let sent = RefCell::new(Sent::new());
-        let connections = (0..connections).map(async |index| {
-            let partition = self.partitions[index % self.partitions.len()];
-            let mut connection = self.connect(path, partition)?;
-            while began.elapsed() < duration && !stop.is_cancelled() {
-                let begun = Instant::now();
-                let acknowledged = connection.send(self, partition).await?;
-                sent.borrow_mut().count(acknowledged, begun.elapsed());
-            }
-            anyhow::Ok(())
-        });
-        join_all(connections)
-            .await
-            .into_iter()
-            .collect::<anyhow::Result<()>>()?;
+        let (queue, jobs) = mpsc::channel(BATCH);
+        let connections = (0..connections)
+            .map(|index| (index, queue.clone()))
+            .map(async |(index, queue)| {
+                let partition = self.partitions[index % self.partitions.len()];
+                let mut connection = self.connect(path, partition, queue)?;
+                while began.elapsed() < duration && !stop.is_cancelled() {
+                    let begun = Instant::now();
+                    let acknowledged = connection.send(self, partition).await?;
+                    sent.borrow_mut().count(acknowledged, begun.elapsed());
+                }
+                anyhow::Ok(())
+            });
+        let connections = join_all(connections);
+        // The producer ends with the last connection.
+        drop(queue);
+        let (ended, ()) = tokio::join!(connections, self.produce(jobs));
+        ended.into_iter().collect::<anyhow::Result<()>>()?;
         let mut sent = sent.into_inner();
         sent.elapsed = began.elapsed();
         Ok(sent)
     }
 
-    fn connect(&self, path: Path, partition: Partition) -> anyhow::Result<Connection> {
+    /// Writes in one batch what has gathered while the batch before was in flight, as order-N does.
+    async fn produce(&self, mut jobs: mpsc::Receiver<Job>) {
+        let mut producer = self.producer.lock().await;
+        let mut gathered = Vec::with_capacity(BATCH);
+        while jobs.recv_many(&mut gathered, BATCH).await > 0 {
+            let records: Vec<Record<'_>> = gathered.iter().map(Job::record).collect();
+            let outcomes = producer.send_batch(&records).await;
+            for (job, outcome) in gathered.drain(..).zip(outcomes) {
+                // Its connection has ended.
+                let _ = job.acknowledged.send(outcome.is_ok());
+            }
+        }
+    }
+
+    fn connect(&self, path: Path, partition: Partition, queue: mpsc::Sender<Job>) -> anyhow::Result<Connection> {
         Ok(match path {
-            Path::Produce => Connection::Producer(self.producer.share()),
+            Path::Produce => Connection::Producer(queue),
             Path::Order => Connection::Order(Client::new(
                 self.orders
                     .get(&partition)
@@ -162,7 +183,7 @@ impl Senders {
 
 /// One of the connections.
 enum Connection {
-    Producer(Producer),
+    Producer(mpsc::Sender<Job>),
     Order(Client),
     Gateway(Client),
 }
@@ -173,8 +194,10 @@ impl Connection {
         let number = senders.number.replace(senders.number.get() + 1);
         let money = Money::try_from((number % 1000).cast_signed()).expect("less than a million");
         let user_id = senders.run.user_id(number);
-        if let Self::Producer(producer) = self {
-            return Ok(produce(producer, partition, money, user_id).await);
+        if let Self::Producer(queue) = self {
+            let (job, acknowledged) = Job::new(partition, money, user_id);
+            queue.send(job).await?;
+            return Ok(acknowledged.await?);
         }
         let ledger = |line: Line| senders.ledger.borrow_mut().write(&line);
         ledger(Line::Attempt {
@@ -218,22 +241,42 @@ fn user(number: u64) -> UserId {
 }
 
 /// A record as order-N writes it, of the same size.
-async fn produce(producer: &mut Producer, partition: Partition, money: Money, user_id: u64) -> bool {
-    let time = Timestamp::now();
-    let order_id = OrderId::smallest_at(time);
-    let order = LoggedOrder {
-        money,
-        order_id,
-        time: time.unix_seconds(),
-        user_id: user(user_id),
-    };
-    let (key, value) = (order_id.to_string(), order.to_record());
-    let record = Record {
-        partition: partition.id(),
-        key: Some(&key),
-        value: &value,
-        timestamp: time.unix_millis().cast_signed(),
-        headers: &[],
-    };
-    producer.send_batch(&[record]).await.iter().all(Result::is_ok)
+struct Job {
+    partition: Partition,
+    time: Timestamp,
+    key: String,
+    value: Vec<u8>,
+    acknowledged: oneshot::Sender<bool>,
+}
+
+impl Job {
+    fn new(partition: Partition, money: Money, user_id: u64) -> (Self, oneshot::Receiver<bool>) {
+        let time = Timestamp::now();
+        let order_id = OrderId::smallest_at(time);
+        let order = LoggedOrder {
+            money,
+            order_id,
+            time: time.unix_seconds(),
+            user_id: user(user_id),
+        };
+        let (acknowledged, outcome) = oneshot::channel();
+        let job = Self {
+            partition,
+            time,
+            key: order_id.to_string(),
+            value: order.to_record(),
+            acknowledged,
+        };
+        (job, outcome)
+    }
+
+    fn record(&self) -> Record<'_> {
+        Record {
+            partition: self.partition.id(),
+            key: Some(&self.key),
+            value: &self.value,
+            timestamp: self.time.unix_millis().cast_signed(),
+            headers: &[],
+        }
+    }
 }

@@ -29,3 +29,4 @@ mod stdout;
 mod support;
 mod topics;
 mod tracking;
+mod transactions;
