@@ -18,7 +18,7 @@ fn repository(kafka: &kafka::Config) -> Child {
 #[tokio::test]
 #[ignore = "needs MALL_TEST_KAFKA: a real broker"]
 async fn a_repository_that_is_killed_at_random_ships_each_order_once() {
-    const KILLS: usize = 50;
+    const KILLS: usize = 12;
     let kafka = real_kafka();
     create_topics(&kafka, 3).await;
     let load = Load::to_log(&kafka, NUMBER, Duration::from_millis(3));

@@ -125,21 +125,22 @@ async fn two_orders_with_one_id_are_both_shipped(#[case] broker: Broker) {
 #[tokio::test]
 async fn an_outcome_is_never_stamped_with_a_time_in_the_future(#[case] broker: Broker) {
     let stage = Stage::open(broker).await;
-    let id = Attempt::id_of(1, Duration::ZERO) + (3600 * 1000 << 22);
-    let value = format!(r#"{{"money":1,"order_id":"{id}","time":1,"user_id":"1"}}"#);
-    let (key, value) = (id.to_string(), value.into_bytes());
-    let ahead = NewRecord {
-        key: Some(&key),
-        value: &value,
+    let an_hour_ahead = Attempt {
+        id: Attempt::id_of(1, Duration::ZERO) + (3_600_000 << 22),
+        money: 1,
+        idempotency: None,
     };
-    append(&stage.kafka, 1, &[ahead]).await;
+    append_attempts(&stage.kafka, 1, &[an_hour_ahead]).await;
     stage.client.order(stage.gateway(), 1).await;
     stage.settled(2).await;
     let now = domain::Timestamp::now().unix_millis().cast_signed();
     for outcome in read(&stage.kafka, "shipment", 1).await {
         assert!(outcome.timestamp <= Some(now), "{outcome:?}");
     }
-    let reply = stage.client.get(stage.gateway(), &format!("/orders/{id}")).await;
+    let reply = stage
+        .client
+        .get(stage.gateway(), &format!("/orders/{}", an_hour_ahead.id))
+        .await;
     assert!(reply.text.contains("\"outcome\":\"shipped\""), "{}", reply.text);
     stage.close().await;
 }
