@@ -39,13 +39,11 @@ pub(crate) struct Client {
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
-/// A request with an order.
+/// An order as a client posts it to the gateway: a form, and perhaps a key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Order<'a> {
-    /// As a client posts it to the gateway: a form, and perhaps a key.
-    Form { form: &'a str, key: Option<&'a str> },
-    /// As the gateway posts it to order-N: JSON.
-    Submission(&'a str),
+pub(crate) struct Order<'a> {
+    pub(crate) form: &'a str,
+    pub(crate) key: Option<&'a str>,
 }
 
 /// What is read of a 200.
@@ -171,19 +169,16 @@ fn look_up_again(authority: &str) {
 }
 
 fn request(authority: &str, order: Order<'_>) -> Request<Full<Bytes>> {
-    let (content_type, body, key) = match order {
-        Order::Form { form, key } => ("application/x-www-form-urlencoded", form, key),
-        Order::Submission(json) => ("application/json", json, None),
-    };
+    let Order { form, key } = order;
     let request = Request::post("/submit-order")
         .header(header::HOST, authority)
-        .header(header::CONTENT_TYPE, content_type);
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let request = match key {
         Some(key) => request.header("idempotency-key", key),
         None => request,
     };
     request
-        .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
+        .body(Full::new(Bytes::copy_from_slice(form.as_bytes())))
         .expect("an authority and a key of visible characters are headers")
 }
 
@@ -245,7 +240,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let service = format!("http://{}", listener.local_addr().expect("its address"));
         let mut client = Client::new(&service.parse().expect("a URL"));
-        let order = Order::Form { form: "", key: None };
+        let order = Order { form: "", key: None };
         for (status, is_kept) in [("404 Not Found", false), ("503 Service Unavailable", true)] {
             let serve = async {
                 let (mut stream, _) = listener.accept().await.expect("a connection");

@@ -3,7 +3,7 @@
 
 mod command;
 mod disk;
-pub(crate) mod engine;
+mod engine;
 mod faults;
 mod lossy;
 mod network;

@@ -179,7 +179,7 @@ impl Load<'_> {
         })?;
         let form = format!("partition={partition}&money={money}&user_id={user_id}");
         let key = self.plan.keys.then(|| format!("load-{user_id}"));
-        let order = Order::Form {
+        let order = Order {
             form: &form,
             key: key.as_deref(),
         };

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use domain::Ordinal;
 use embedded::{Cluster, Instance, Mall};
 use kafka::topics::{Cleanup, Growth, Topic, TopicsError};
-use lab::{ServiceUrl, audit, bench, drill, load};
+use lab::{audit, drill, load};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -133,24 +133,6 @@ pub(crate) fn load(config: &Config, arguments: load::Arguments) -> ExitCode {
 pub(crate) fn drill(config: &Config, arguments: drill::Arguments) -> ExitCode {
     tool(DRILL_GRACE_PERIOD, async |stop| {
         drill::run(arguments, &config.lab, &config.kafka, config.replicas, &stop).await
-    })
-}
-
-pub(crate) fn bench(config: &Config, arguments: bench::Arguments) -> ExitCode {
-    tool(TOOL_GRACE_PERIOD, async |stop| {
-        let orders = config.gateway.orders(config.replicas).map_err(anyhow::Error::msg)?;
-        let orders = orders.into_iter().map(|(partition, uri)| {
-            let url = uri.to_string().parse::<ServiceUrl>().map_err(anyhow::Error::msg)?;
-            Ok((partition, url))
-        });
-        let target = bench::Target {
-            settings: config.lab.clone(),
-            orders: orders.collect::<anyhow::Result<_>>()?,
-            kafka: config.kafka.clone(),
-            topics: config.topics.clone(),
-            replicas: config.replicas,
-        };
-        bench::run(arguments, &target, &stop).await
     })
 }
 
