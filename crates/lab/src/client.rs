@@ -6,7 +6,6 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::OrderId;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -18,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::ServiceUrl;
 use crate::ledger::Answer;
+use crate::{OrderId, ServiceUrl};
 
 /// A gateway that is there accepts at once, and the machine answers for it: longer than this, and nobody is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@
 mod command;
 mod disk;
 mod engine;
-mod faults;
+pub(crate) mod faults;
 mod lossy;
 mod network;
 mod picture;
@@ -47,7 +47,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
 struct Options {
     /// The Compose project.
     project: String,
-    kafka: kafka::Config,
+    kafka: audit::Kafka,
     gateway: ServiceUrl,
     statistics: ServiceUrl,
     replicas: Replicas,
@@ -150,7 +150,7 @@ where
 async fn audit(options: &Options, screen: &Screen, stop: &CancellationToken) -> anyhow::Result<audit::Report> {
     let of = audit::Options {
         kafka: options.kafka.clone(),
-        replicas: options.replicas,
+        regions: options.replicas.get(),
         statistics: Some(options.statistics.clone()),
         ledgers: vec![options.ledger.clone()],
     };

@@ -12,9 +12,11 @@ pub mod drill;
 pub mod http_get;
 pub mod ledger;
 pub mod load;
+mod order_id;
 mod service_url;
 mod settings;
 mod terminal;
 
+pub use order_id::OrderId;
 pub use service_url::ServiceUrl;
 pub use settings::Settings;

@@ -132,14 +132,26 @@ pub(crate) fn load(config: &Config, arguments: load::Arguments) -> ExitCode {
 
 pub(crate) fn drill(config: &Config, arguments: drill::Arguments) -> ExitCode {
     tool(DRILL_GRACE_PERIOD, async |stop| {
-        drill::run(arguments, &config.lab, &config.kafka, config.replicas, &stop).await
+        drill::run(arguments, &config.lab, &lab_kafka(config), config.replicas, &stop).await
     })
+}
+
+/// Where Kafka is, for the lab, which uses none of the services' code to ask it.
+fn lab_kafka(config: &Config) -> audit::Kafka {
+    let properties = config.kafka.properties.iter();
+    audit::Kafka {
+        bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+        prefix: config.kafka.prefix.clone(),
+        properties: properties
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    }
 }
 
 pub(crate) fn audit(config: &Config, arguments: audit::Arguments) -> ExitCode {
     let options = audit::Options {
-        kafka: config.kafka.clone(),
-        replicas: config.replicas,
+        kafka: lab_kafka(config),
+        regions: config.replicas.get(),
         statistics: Some(config.lab.statistics_url.clone()),
         ledgers: Vec::new(),
     };

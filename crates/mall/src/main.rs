@@ -64,8 +64,8 @@ enum Command {
     Drill(lab::drill::Arguments),
     /// Exit with 0 when the service of this host is ready, and else say why it is not.
     Healthcheck,
-    /// Check that the mall has kept what it promises: read the topics, ask statistics, and compare. Exits with 1 when
-    /// something is not as it must be.
+    /// Check that the mall has kept what it promises: read the topics, ask statistics, and compare. Exits with 1 when a
+    /// promise is broken, and with 3 when it is not proved that all are kept.
     Audit(lab::audit::Arguments),
     /// Stand in for a replica that runs outside of its container: copy TCP connections to it.
     Relay {

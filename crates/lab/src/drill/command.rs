@@ -8,6 +8,7 @@ use std::time::Duration;
 use domain::Replicas;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Kafka;
 use crate::terminal::table;
 use crate::{ServiceUrl, Settings};
 
@@ -115,7 +116,7 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 pub async fn run(
     Arguments { action, project }: Arguments,
     settings: &Settings,
-    kafka: &kafka::Config,
+    kafka: &Kafka,
     replicas: Replicas,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
