@@ -101,9 +101,7 @@ pub(super) fn deadline(ledger: &Ledger, partition: u16, from: u64, micros: u64) 
         if fault.begun > deadline || ordinals.any(|ordinal| ordinal != partition) {
             continue;
         }
-        let Some(healed) = ledger.faults.healed(index) else {
-            return None;
-        };
+        let healed = ledger.faults.healed(index)?;
         let back = ledger.faults.group(index).map(Fault::back).max().unwrap_or_default();
         let recovered = healed + back.as_micros() as u64;
         if recovered >= from {

@@ -3,6 +3,7 @@
 mod damage;
 mod random;
 mod scene;
+mod size;
 
 use super::evidence::Evidence;
 use super::finding::Verdict;

@@ -137,7 +137,7 @@ impl<'a> Topics<'a> {
     fn read_shipments(&self) -> anyhow::Result<Vec<Shipments>> {
         let mut regions = Vec::new();
         for (partition, bounds) in (0..).zip(&self.bounds) {
-            let mut found = Shipments::new(bounds.shipment.clone(), bounds.order.end);
+            let mut found = ReadShipments::new(bounds.shipment.clone(), bounds.order.end);
             let mut end = bounds.shipment.end;
             loop {
                 let from = found.next;
@@ -166,22 +166,20 @@ struct ReadShipments {
     order_end: i64,
 }
 
-impl Shipments {
-    fn new(offsets: Range<i64>, order_end: i64) -> ReadShipments {
-        ReadShipments {
+impl ReadShipments {
+    fn new(offsets: Range<i64>, order_end: i64) -> Self {
+        Self {
             next: offsets.start,
             covered: -1,
             order_end,
-            shipments: Self {
+            shipments: Shipments {
                 outcomes: Vec::with_capacity(usize::try_from(offsets.end - offsets.start).unwrap_or(0)),
                 offsets,
                 originals: Vec::new(),
             },
         }
     }
-}
 
-impl ReadShipments {
     fn is_complete(&self) -> bool {
         self.covered + 1 >= self.order_end
     }
