@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn decodes_the_id_of_the_seed_interface() {
         let id: OrderId = "1468136426238382080".parse().expect("an id");
-        assert_eq!((id.unix_millis(), id.ordinal()), (1_638_865_976_101, 0));
+        assert_eq!((id.unix_millis(), id.ordinal()), (1_638_865_975_328, 1));
         assert_eq!(OrderId::new(id.unix_millis(), 7, 3).ordinal(), 7);
         assert_eq!(OrderId::new(id.unix_millis(), 0, 0).get() >> 22, id.get() >> 22);
         for text in ["", "0", "-1", "+1", "x", "9223372036854775808"] {

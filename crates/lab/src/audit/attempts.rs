@@ -15,8 +15,6 @@ use crate::ledger::{self, Faults, Line, Run};
 const MAX_RUNS: usize = 1 << u8::BITS;
 /// The partition of a receipt that names none of a mall's.
 const NO_PARTITION: u8 = u8::MAX;
-/// `took` of an attempt without an answer.
-const NO_ANSWER: u32 = u32::MAX;
 
 /// What clients asked of the mall, and were told.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +41,7 @@ pub(super) struct Attempt {
     pub(super) offset: i64,
     /// The number of its order in its run.
     pub(super) order: u32,
-    /// Microseconds until its answer.
+    /// Microseconds until its answer, at most an hour.
     took: u32,
     /// A hash of money and key.
     pub(super) asked: u32,
@@ -85,7 +83,7 @@ impl Attempt {
             order_id: None,
             offset: -1,
             order,
-            took: NO_ANSWER,
+            took: 0,
             asked,
             run,
             partition: short(partition),
@@ -96,9 +94,7 @@ impl Attempt {
 
     /// Gives it an answer.
     pub(super) fn answer(&mut self, at: u64, answer: &ledger::Answer) {
-        self.took = u32::try_from(at.saturating_sub(self.at))
-            .unwrap_or(NO_ANSWER - 1)
-            .min(NO_ANSWER - 1);
+        self.took = u32::try_from(at.saturating_sub(self.at)).unwrap_or(u32::MAX);
         match *answer {
             ledger::Answer::Acknowledged {
                 order_id,
@@ -129,7 +125,7 @@ impl Attempt {
 
     /// When it was answered; `None` if it was not.
     pub(super) fn answered(&self) -> Option<u64> {
-        (self.took != NO_ANSWER).then(|| self.at + u64::from(self.took))
+        (self.answer != Answered::Not).then(|| self.at + u64::from(self.took))
     }
 }
 

@@ -1,4 +1,4 @@
-//! All that the checks look at, in little memory: some 112 bytes for an order with its attempt and its outcome.
+//! All that the checks look at, in little memory: 116 bytes for an order with its attempt and its outcome.
 
 use std::ops::Range;
 
@@ -36,7 +36,7 @@ pub(super) struct Partition {
     pub(super) orders: Orders,
     pub(super) shipments: Shipments,
     /// For each record of `order`: the first attempt of its order in the ledger. See [`Evidence::link`].
-    owners: Vec<Owner>,
+    owners: Vec<CompactOwner>,
 }
 
 /// A partition of topic `order`.
@@ -114,10 +114,35 @@ pub(super) enum Owner {
     Attempt(u32),
 }
 
+/// An owner in four bytes: the index of the attempt, or one of two numbers that are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CompactOwner(u32);
+
+impl From<Owner> for CompactOwner {
+    fn from(owner: Owner) -> Self {
+        Self(match owner {
+            Owner::Stranger => u32::MAX,
+            Owner::Unknown => u32::MAX - 1,
+            Owner::Attempt(first) => first,
+        })
+    }
+}
+
+impl From<CompactOwner> for Owner {
+    fn from(CompactOwner(owner): CompactOwner) -> Self {
+        match owner {
+            u32::MAX => Self::Stranger,
+            owner if owner == u32::MAX - 1 => Self::Unknown,
+            first => Self::Attempt(first),
+        }
+    }
+}
+
 /// Memory that an order takes with one attempt and one outcome; the bound of what is read follows from it.
 pub(super) const BYTES_PER_ORDER: u64 =
-    (size_of::<Record>() + size_of::<Outcome>() + size_of::<super::attempts::Attempt>() + size_of::<Owner>()) as u64;
-const _: () = assert!(BYTES_PER_ORDER <= 120, "an order takes little memory");
+    (size_of::<Record>() + size_of::<Outcome>() + size_of::<super::attempts::Attempt>() + size_of::<CompactOwner>())
+        as u64;
+const _: () = assert!(BYTES_PER_ORDER <= 116, "an order takes little memory");
 
 impl Evidence {
     /// Finds the attempts of each record. To be called when everything was read.
@@ -125,7 +150,12 @@ impl Evidence {
         let ledger = self.ledger.as_ref();
         for partition in &mut self.partitions {
             let owner = |record: &Record| ledger.map_or(Owner::Stranger, |ledger| ledger.owner(record));
-            partition.owners = partition.orders.records.iter().map(owner).collect();
+            partition.owners = partition
+                .orders
+                .records
+                .iter()
+                .map(|record| owner(record).into())
+                .collect();
         }
     }
 
@@ -149,12 +179,12 @@ impl Partition {
     pub(super) fn owned(&self) -> impl Iterator<Item = (i64, &Record, Owner)> {
         let records = self.orders.records.iter().zip(self.owners.iter());
         let records = (self.orders.offsets.start..).zip(records);
-        records.filter_map(|(offset, (record, owner))| record.id.map(|_| (offset, record, *owner)))
+        records.filter_map(|(offset, (record, owner))| record.id.map(|_| (offset, record, Owner::from(*owner))))
     }
 
     /// The owner of the record at an index.
     pub(super) fn owner(&self, index: usize) -> Owner {
-        self.owners.get(index).copied().unwrap_or(Owner::Stranger)
+        self.owners.get(index).copied().map_or(Owner::Stranger, Owner::from)
     }
 }
 

@@ -94,11 +94,11 @@ async fn a_record_without_an_outcome_and_the_end_of_a_transaction_are_found() {
     assert_eq!((&offender["partition"], &offender["offset"]), (&1.into(), &2.into()));
 
     let mut scene = Scene::sound();
-    scene.transaction = Some(6);
+    scene.write_in_transaction();
     let report = scene.open().await.audit().await;
     let text = report.render();
     assert_eq!(found(&report, Verdict::Broken), ["I7"], "{text}");
-    assert!(text.contains("order[1] offset 7: expected a record"), "{text}");
+    assert!(text.contains("order[1] offset 8: expected a record"), "{text}");
 }
 
 #[test]

@@ -39,50 +39,46 @@ fn check_outcomes(partition: &Partition, finding: &mut Finding) {
     }
 }
 
-/// A moment in the life of an order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Moment {
-    /// Its first attempt; an acknowledgement at the same time may have been later.
-    Sent,
-    Acknowledged,
-}
-
-/// Follows the moments of a partition in the order of time.
 fn check_orders(partition: &Partition, ledger: &Ledger, finding: &mut Finding) {
+    let acknowledged = acknowledged(partition, ledger);
     let mut seen = vec![false; ledger.attempts.len()];
-    let mut moments: Vec<(u64, Moment, i64)> = Vec::new();
-    for (offset, _, owner) in partition.owned() {
+    for (offset, record, owner) in partition.owned() {
         let Owner::Attempt(first) = owner else { continue };
         if std::mem::replace(&mut seen[first as usize], true) {
             continue;
         }
-        moments.push((ledger.attempts[first as usize].at, Moment::Sent, offset));
-    }
-    let is_own = |attempt: &&Attempt| attempt.is_acknowledged() && u16::from(attempt.receipt) == partition.number;
-    for attempt in ledger.attempts.iter().filter(is_own) {
-        // I1 is about receipts that are wrong.
-        let record = partition.orders.get(attempt.offset);
-        if let Some(at) = attempt
-            .answered()
-            .filter(|_| record.is_some_and(|record| record.id == attempt.order_id))
-        {
-            moments.push((at, Moment::Acknowledged, attempt.offset));
+        finding.checked(1);
+        let sent = ledger.attempts[first as usize].at;
+        let before = acknowledged.partition_point(|(at, _)| *at < sent);
+        let largest = before.checked_sub(1).map_or(-1, |last| acknowledged[last].1);
+        if offset < largest {
+            finding.offence(Place::order(partition.number, offset, record.id), || {
+                format!("expected after offset {largest}, which was acknowledged before this order was sent")
+            });
         }
     }
-    moments.sort_unstable();
+}
+
+/// The times of acknowledgements, in their order, each with the largest offset that was acknowledged until then. I1 is
+/// about receipts that are wrong.
+fn acknowledged(partition: &Partition, ledger: &Ledger) -> Vec<(u64, i64)> {
+    let is_true = |attempt: &&Attempt| {
+        let is_own = attempt.is_acknowledged() && u16::from(attempt.receipt) == partition.number;
+        is_own
+            && partition
+                .orders
+                .get(attempt.offset)
+                .is_some_and(|record| record.id == attempt.order_id)
+    };
+    let receipts = ledger.attempts.iter().filter(is_true);
+    let mut times: Vec<(u64, i64)> = receipts
+        .filter_map(|attempt| Some((attempt.answered()?, attempt.offset)))
+        .collect();
+    times.sort_unstable();
     let mut largest = -1;
-    for (_, moment, offset) in moments {
-        match moment {
-            Moment::Acknowledged => largest = largest.max(offset),
-            Moment::Sent => {
-                finding.checked(1);
-                if offset < largest {
-                    let id = partition.orders.get(offset).and_then(|record| record.id);
-                    finding.offence(Place::order(partition.number, offset, id), || {
-                        format!("expected after offset {largest}, which was acknowledged before this order was sent")
-                    });
-                }
-            }
-        }
+    for (_, offset) in &mut times {
+        largest = largest.max(*offset);
+        *offset = largest;
     }
+    times
 }

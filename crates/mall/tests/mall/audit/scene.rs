@@ -24,11 +24,10 @@ const MONEY: u32 = 5;
 
 /// A mall as its topics, its statistics and a ledger show it. It is damaged before it is written.
 pub(super) struct Scene {
-    run: Run,
     orders: Vec<Order>,
     pub(super) shipments: Vec<Value>,
-    /// This order and those after it are written in a transaction, whose end takes an offset.
-    pub(super) transaction: Option<usize>,
+    /// The last order is written in a transaction, whose end takes an offset.
+    transaction: bool,
     ledger: Vec<Line>,
     at: u64,
 }
@@ -51,22 +50,21 @@ impl Scene {
             gateway: "http://gateway".to_owned(),
         };
         let mut scene = Self {
-            run,
             orders: Vec::new(),
             shipments: Vec::new(),
-            transaction: None,
+            transaction: false,
             ledger: vec![begin],
             at,
         };
         scene.beat(0);
         (0..5).for_each(|number| {
             scene.attempt(number, None);
-            scene.write(number, None, None);
+            scene.write(run.user_id(number), None, None);
             scene.acknowledge(number);
         });
         let key = format!("load-{}", run.user_id(5));
         scene.attempt(5, Some(&key));
-        let first = scene.write(5, Some(&key), None);
+        let first = scene.write(run.user_id(5), Some(&key), None);
         // The connection broke; the retry has an id of its own.
         let unknown = Answer::Unknown {
             status: None,
@@ -74,7 +72,7 @@ impl Scene {
         };
         scene.answer(5, unknown);
         scene.attempt(5, Some(&key));
-        scene.write(5, Some(&key), Some(first));
+        scene.write(run.user_id(5), Some(&key), Some(first));
         scene.acknowledge(5);
         scene.attempt(6, None);
         scene.answer(6, Answer::Refused { status: Some(503) });
@@ -145,9 +143,9 @@ impl Scene {
     }
 
     /// An order in both topics; a duplicate of another, if there is one. Returns its offset.
-    fn write(&mut self, number: u64, key: Option<&str>, duplicate_of: Option<i64>) -> i64 {
+    fn write(&mut self, user: u64, key: Option<&str>, duplicate_of: Option<i64>) -> i64 {
         let offset = self.orders.len() as i64;
-        let (id, user) = (self.id(offset).to_string(), self.run.user_id(number).to_string());
+        let (id, user) = (self.id(offset).to_string(), user.to_string());
         let value = json!({"money": MONEY, "order_id": id, "time": BEGUN / 1000, "user_id": user});
         self.orders.push(Order {
             value: value.to_string().into_bytes(),
@@ -168,11 +166,17 @@ impl Scene {
         offset
     }
 
+    /// An order that is not of the ledger, in a transaction.
+    pub(super) fn write_in_transaction(&mut self) {
+        self.write(5, None, None);
+        self.transaction = true;
+    }
+
     /// Writes it all to the broker.
     pub(super) async fn open(self) -> Opened {
         let kafka = real_kafka();
         create_topics(&kafka, 3).await;
-        let first = self.transaction.unwrap_or(self.orders.len());
+        let first = self.orders.len() - usize::from(self.transaction);
         write_orders(&kafka, &self.orders[..first]).await;
         if first < self.orders.len() {
             write_transaction(&kafka, self.orders[first..].to_vec()).await;
@@ -210,7 +214,7 @@ impl Scene {
             "rejected": 0,
         });
         let none = json!({"orders": 0, "money": 0, "shipped": 0, "duplicates": 0, "rejected": 0});
-        let end = orders + usize::from(self.transaction.is_some());
+        let end = orders + usize::from(self.transaction);
         json!({
             "regions": [none, own, none],
             "total": own,

@@ -14,21 +14,17 @@ pub(super) fn check(outcomes: &Outcomes<'_>, finding: &mut Finding) {
         .filter(|index| is_judged(outcomes, *index as usize))
         .collect();
     orders.sort_unstable_by_key(|index| (records[*index as usize].identity, *index));
-    let mut marks = Vec::with_capacity(orders.len());
     let mut unmarked = 0;
     for class in orders.chunk_by(|a, b| records[*a as usize].identity == records[*b as usize].identity) {
-        let mut members = class.iter().filter_map(|index| outcomes.get(*index as usize));
-        unmarked += members.clone().filter(|outcome| outcome.mark == 0).count() as u64;
-        if let Some(mark) = members.find(|outcome| outcome.mark != 0).map(|outcome| outcome.mark) {
-            marks.push((mark, class[0]));
-        }
+        let members = class.iter().filter_map(|index| outcomes.get(*index as usize));
+        unmarked += members.filter(|outcome| outcome.mark == 0).count() as u64;
         if class.len() > 1 {
             check_class(outcomes, class, finding);
         } else {
             check_single(outcomes, class[0] as usize, finding);
         }
     }
-    check_marks(outcomes, marks, finding);
+    check_marks(outcomes, orders, finding);
     if unmarked > 0 {
         let (number, unmarked) = (outcomes.partition.number, thousands(unmarked));
         finding.not_checked(format!("shipment[{number}]: {unmarked} outcomes carry no mark"));
@@ -118,12 +114,15 @@ fn is_duplicate_of_none(outcomes: &Outcomes<'_>, index: usize, finding: &mut Fin
 }
 
 /// Different orders have different marks.
-fn check_marks(outcomes: &Outcomes<'_>, mut marks: Vec<(u64, u32)>, finding: &mut Finding) {
-    marks.sort_unstable();
-    for pair in marks.windows(2) {
-        if pair[0].0 == pair[1].0 {
-            finding.offence(outcomes.record_place(pair[1].1 as usize), || {
-                let place = outcomes.record_place(pair[0].1 as usize);
+fn check_marks(outcomes: &Outcomes<'_>, mut orders: Vec<u32>, finding: &mut Finding) {
+    let mark = |index: &u32| outcomes.get(*index as usize).map_or(0, |outcome| outcome.mark);
+    let identity = |index: u32| outcomes.partition.orders.records[index as usize].identity;
+    orders.sort_unstable_by_key(|index| (mark(index), *index));
+    for pair in orders.windows(2) {
+        let [first, second] = [pair[0], pair[1]];
+        if mark(&first) != 0 && mark(&first) == mark(&second) && identity(first) != identity(second) {
+            finding.offence(outcomes.record_place(second as usize), || {
+                let place = outcomes.record_place(first as usize);
                 format!("has the mark of another order, {place}")
             });
         }
