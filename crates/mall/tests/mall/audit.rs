@@ -166,7 +166,7 @@ async fn a_mall_at_work_holds(#[case] broker: Broker) {
         let report = audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
         let text = report.render();
         assert!(report.holds(), "{text}");
-        for checked in ["I5", "I6", "I7", "I8", "I9", "I10"] {
+        for checked in ["I5", "I6", "I7", "I9", "I10"] {
             assert!(
                 found(&report, Verdict::Held).iter().any(|held| held == checked),
                 "{checked}: {text}"
@@ -176,5 +176,12 @@ async fn a_mall_at_work_holds(#[case] broker: Broker) {
         assert!(read > 100, "{text}");
     }
     assert!(load.stop().await.counts().acknowledged > 100);
+    // Statistics may not have begun to count when the first of these audits asked.
+    let report = audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
+    assert!(
+        found(&report, Verdict::Held).iter().any(|held| held == "I8"),
+        "{}",
+        report.render()
+    );
     stage.close().await;
 }

@@ -5,11 +5,11 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::judge;
 use super::scene::sound;
-use crate::OrderId;
 use crate::audit::attempts::{Answered, Attempt, Ledger};
 use crate::audit::evidence::{Evidence, Kind, Outcome, Partition, Record};
 use crate::audit::figures::Figures;
 use crate::audit::finding::Verdict;
+use crate::{OrderId, ledger};
 
 const DAMAGES: u64 = 1000;
 
@@ -76,8 +76,10 @@ fn damage_attempt(ledger: &mut Ledger, random: &mut StdRng) -> String {
         1 => attempt.asked ^= 1 << random.random_range(0..32),
         2 if is_single => attempt.answer = Answered::Refused,
         3 => {
-            let at = attempt.answered().expect("an answer");
-            attempt.at = at - random.random_range(9..60) * 1_000_000;
+            let (answer, order_id) = (attempt.answer, attempt.order_id);
+            let late = attempt.at + random.random_range(9..60) * 1_000_000;
+            attempt.answer(late, &ledger::Answer::Unknown { status: None, order_id });
+            attempt.answer = answer;
         }
         4 if is_single => {
             ledger.attempts.remove(index);
