@@ -98,12 +98,6 @@ load *options:
 audit *options:
     @.just/lab.sh audit {{ options }}
 
-# What it costs beside a bare producer
-[group('prove')]
-[no-exit-message]
-bench *options:
-    @.just/lab.sh bench {{ options }}
-
 # Run one replica on this machine: just attach order-1
 [group('code')]
 [no-exit-message]

@@ -1,25 +1,22 @@
-//! Whether a mall has kept what it promises: reads topics `order` and `shipment`, asks statistics, and compares all that
-//! with what the ledgers say that clients were told.
+//! The judge: reads topics `order` and `shipment`, asks statistics, and compares all that with what clients were told.
 //!
-//! * `invariant`: what must be true.
-//! * `reading` reads the topics, a partition after the other; `partition` checks one while it is read, with `seen` for
-//!   ids that come again; `promises` knows the ledgers, `figures` what statistics shows.
-//! * `findings` gathers what is wrong, `report` tells it.
-//!
-//! The checks are functions of records; only `reading` and `figures` wait for anybody. Memory does not grow with the log.
+//! * `topics` reads the records and `decode` their values, `attempts` the ledgers, `figures` what statistics shows: into
+//!   the compact [`evidence`]. It shares no code with what it judges.
+//! * `checks` has a file for each invariant: a function from the evidence to a [`Finding`].
+//! * `report` draws the verdict.
 
+mod attempts;
+mod checks;
 mod command;
+mod decode;
+mod evidence;
 mod figures;
-mod findings;
-mod invariant;
-mod partition;
-mod promises;
-mod reading;
-mod records;
+mod finding;
 mod report;
-mod seen;
+mod spans;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,40 +24,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use domain::Replicas;
+use anyhow::{Context as _, anyhow, bail, ensure};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use self::attempts::Ledger;
 pub use self::command::{Arguments, command};
+use self::evidence::{BYTES_PER_ORDER, Evidence, Partition, Shown};
 use self::figures::Figures;
-use self::findings::Findings;
-pub use self::findings::{Finding, Offender, Place, Verdict};
-pub use self::invariant::Invariant;
-use self::invariant::Invariant::{I1, I2, I3, I5, I6, I8, I10, I11};
-pub use self::promises::Orderings;
-use self::promises::{Left, Promises};
-use self::reading::Topics;
-pub use self::report::{PartitionSummary, Report};
+pub use self::finding::{Finding, Invariant, Offender, Place, Verdict};
+pub use self::report::{Orderings, PartitionSummary, Report};
+pub use self::topics::Kafka;
+use self::topics::Topics;
 use crate::ServiceUrl;
+use crate::terminal::thousands;
 
-/// How often it is told how much has been read.
+/// How often the progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-/// Statistics has this long to count what was in the log when the audit began.
-const STATISTICS_PATIENCE: Duration = Duration::from_secs(10);
-/// Between questions to statistics.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The most orders that are read, where memory is not what bounds them: some 600 MB.
+const MAX_ORDERS: u64 = 5_000_000;
 
 /// What is to be audited.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where the topics are.
-    pub kafka: kafka::Config,
+    pub kafka: Kafka,
     /// How many regions there are.
-    pub replicas: Replicas,
+    pub regions: u16,
     /// Where statistics listens; `None`: its figures are not compared.
     pub statistics: Option<ServiceUrl>,
-    /// What clients were told. The runs must have ended: what is sent meanwhile would seem to come from nobody.
+    /// What clients were told. The runs must have ended: orders of a run that goes on would seem not to be ordered.
     pub ledgers: Vec<PathBuf>,
 }
 
@@ -73,13 +66,13 @@ pub struct Progress {
     pub records: u64,
 }
 
-/// Audits a mall, which may be at work. Orders that are waiting for their outcome have ten seconds to get it.
+/// Audits a mall, which may be at work. Orders without an outcome have ten seconds to get it.
 ///
 /// `progress` is told now and then how far it is.
 ///
 /// # Errors
-/// When a ledger or the topics cannot be read, or `stop` is cancelled. A promise that was not kept is no error: see
-/// [`Report::holds`].
+/// When a ledger or the topics cannot be read or are too large, or `stop` is cancelled. A broken promise is no error: see
+/// [`Report::verdict`].
 pub async fn run(
     options: &Options,
     stop: &CancellationToken,
@@ -89,12 +82,8 @@ pub async fn run(
     // Also ends the threads when this future is dropped.
     let stop = stop.child_token();
     let _guard = stop.clone().drop_guard();
-    let audit = Audit {
-        options: options.clone(),
-        stop: stop.clone(),
-        counters: Arc::clone(&counters),
-    };
-    let mut audit = spawn_blocking(move || audit.run());
+    let (counted, options, stopped) = (Arc::clone(&counters), options.clone(), stop.clone());
+    let mut audit = spawn_blocking(move || audit(&options, &stopped, &counted));
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
     loop {
         tokio::select! {
@@ -122,133 +111,96 @@ impl Counters {
     }
 }
 
-/// An audit at work. Blocks its thread.
-struct Audit {
-    options: Options,
-    stop: CancellationToken,
-    counters: Arc<Counters>,
+fn audit(options: &Options, stop: &CancellationToken, counters: &Counters) -> anyhow::Result<Report> {
+    let limit = limit();
+    let before = options.statistics.as_ref().map(Figures::ask);
+    let began = Instant::now();
+    let reading = stop.child_token();
+    let (partitions, spare, ledger) = thread::scope(|scope| {
+        // A ledger that cannot be read ends the reading of the topics.
+        let ledger = scope.spawn(|| read_ledgers(options, limit, &reading).inspect_err(|_| reading.cancel()));
+        let topics = read_topics(options, limit, &reading, counters);
+        let ledger = ledger.join().map_err(|_| anyhow!("reading the ledgers has panicked"))?;
+        let ledger = ledger?;
+        let (partitions, spare) = topics?;
+        anyhow::Ok((partitions, spare, ledger))
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    let figures = shown(options, before, &partitions, stop);
+    let mut evidence = Evidence {
+        partitions,
+        spare,
+        ledger,
+        figures,
+    };
+    evidence.link();
+    Ok(Report::new(
+        &evidence,
+        checks::all(&evidence),
+        counters.progress().read,
+        seconds,
+    ))
 }
 
-impl Audit {
-    fn run(self) -> anyhow::Result<Report> {
-        let mut findings = Findings::default();
-        let mut promises = self.read_ledgers()?;
-        let figures = self.ask_statistics(&mut findings);
-        let Counters { read, records } = &*self.counters;
-        let topics = Topics::open(
-            &self.options.kafka,
-            self.options.replicas,
-            &self.stop,
-            read,
-            &mut findings,
-        )?;
-        records.store(topics.records(), Ordering::Relaxed);
+type ReadTopics = (Vec<Partition>, Vec<(u16, std::ops::Range<i64>)>);
 
-        let begun = Instant::now();
-        let (mut partitions, mut left) = (Vec::new(), Vec::new());
-        for bounds in topics.bounds.clone() {
-            let summary = topics.check(bounds, figures.as_ref(), promises.as_mut(), &mut findings)?;
-            partitions.push(PartitionSummary::new(bounds, &summary));
-            left.push(Left {
-                low: bounds.order.low,
-                first_id: summary.first_id,
-            });
-        }
-        let seconds = begun.elapsed().as_secs_f64();
-        if let Some(figures) = &figures {
-            self.follow_statistics(figures, &partitions, &mut findings)?;
-        }
-        let orderings = promises.map(|promises| promises.conclude(&left, &mut findings));
-        if orderings.is_none() {
-            without_ledger(&mut findings);
-        }
-        let read = read.load(Ordering::Relaxed);
-        Ok(Report::new(partitions, read, seconds, orderings, findings.into_list()))
+fn read_topics(
+    options: &Options,
+    limit: u64,
+    stop: &CancellationToken,
+    counters: &Counters,
+) -> anyhow::Result<ReadTopics> {
+    let topics = Topics::open(&options.kafka, options.regions, stop, &counters.read)?;
+    let (orders, records) = topics.records();
+    let (found, expected) = (thousands(orders), thousands(limit));
+    ensure!(
+        orders.max((records - orders) / 2) <= limit,
+        "topic order holds {found} records, expected at most {expected}, since each takes {BYTES_PER_ORDER} bytes of memory"
+    );
+    counters.records.store(records, Ordering::Relaxed);
+    Ok((topics.read()?, topics.spare))
+}
+
+fn read_ledgers(options: &Options, limit: u64, stop: &CancellationToken) -> anyhow::Result<Option<Ledger>> {
+    if options.ledgers.is_empty() {
+        return Ok(None);
     }
+    Ledger::read(options.ledgers.iter().map(PathBuf::as_path), limit, stop).map(Some)
+}
 
-    fn read_ledgers(&self) -> anyhow::Result<Option<Promises>> {
-        if self.options.ledgers.is_empty() {
-            return Ok(None);
-        }
-        let mut promises = Promises::default();
-        for path in &self.options.ledgers {
-            promises.read(path, &self.stop)?;
-        }
-        Ok(Some(promises))
-    }
-
-    fn ask_statistics(&self, findings: &mut Findings) -> Option<Figures> {
-        let Some(url) = &self.options.statistics else {
-            findings.not_checked(I8, "statistics was not asked");
-            return None;
+/// What statistics shows before and after.
+fn shown(
+    options: &Options,
+    before: Option<anyhow::Result<Figures>>,
+    partitions: &[Partition],
+    stop: &CancellationToken,
+) -> Shown {
+    let (Some(url), Some(before)) = (&options.statistics, before) else {
+        return Shown {
+            missing: "statistics was not asked".to_owned(),
+            ..Shown::default()
         };
-        match Figures::ask(url) {
-            Ok(figures) => Some(figures),
-            Err(error) => {
-                findings.not_checked(
-                    I8,
-                    format!("statistics does not answer at {url}: {error:#} (--statistics URL)"),
-                );
-                None
-            }
-        }
-    }
-
-    /// Statistics counts on: what was in the log when the audit began must be in its figures soon.
-    fn follow_statistics(
-        &self,
-        earlier: &Figures,
-        partitions: &[PartitionSummary],
-        findings: &mut Findings,
-    ) -> anyhow::Result<()> {
-        let Some(url) = &self.options.statistics else {
-            return Ok(());
-        };
-        let deadline = Instant::now() + STATISTICS_PATIENCE;
-        loop {
-            if self.stop.is_cancelled() {
-                bail!("asked to stop");
-            }
-            let later = Figures::ask(url);
-            let is_late = Instant::now() > deadline;
-            let behind = |later: &Figures| {
-                let mut partitions = partitions.iter();
-                let behind = partitions.find(|of| !later.have_reached(of.partition, of.order.end, of.shipment.end));
-                behind.map(|of| (of.partition, of.order.end, of.shipment.end))
-            };
-            match later.map(|later| (behind(&later), later)) {
-                Ok((None, later)) => {
-                    later.check_totals(earlier, findings);
-                    return Ok(());
-                }
-                Ok((Some((partition, order, shipment)), _)) if is_late => {
-                    findings.offence(I8, Place::partition("order", partition), || {
-                        format!(
-                            "statistics has not counted up to offset {order} of topic order and {shipment} of topic \
-                             shipment within 10 s: is it the statistics of this mall (--statistics URL)?"
-                        )
-                    });
-                    return Ok(());
-                }
-                Err(error) if is_late => {
-                    findings.not_checked(I8, format!("statistics no longer answers at {url}: {error:#}"));
-                    return Ok(());
-                }
-                Ok(_) | Err(_) => thread::sleep(PAUSE),
-            }
-        }
+    };
+    let missing = |error| format!("statistics does not answer at {url}: {error:#} (--statistics URL)");
+    match before.and_then(|before| Ok((before, Figures::follow(url, partitions, stop)?))) {
+        Ok((before, after)) => Shown {
+            before: Some(before),
+            after: Some(after),
+            missing: String::new(),
+        },
+        Err(error) => Shown {
+            missing: missing(error),
+            ..Shown::default()
+        },
     }
 }
 
-/// Logs do not show what clients were told.
-fn without_ledger(findings: &mut Findings) {
-    for invariant in [I1, I2, I3, I11] {
-        findings.not_checked(invariant, "needs to know what clients were told: --ledger FILE");
-    }
-    for (invariant, checked) in [(I5, "outcomes"), (I6, "records"), (I10, "outcomes")] {
-        findings.remark(
-            invariant,
-            format!("{checked} only: without a ledger nobody knows what clients were told"),
-        );
-    }
+/// The most orders that are read: three quarters of the memory that the container has left, at most [`MAX_ORDERS`].
+fn limit() -> u64 {
+    let bytes = |name: &str| {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let free = bytes("max").map(|max| max.saturating_sub(bytes("current").unwrap_or(0)));
+    free.map_or(MAX_ORDERS, |free| (free / 4 * 3 / BYTES_PER_ORDER).min(MAX_ORDERS))
 }

@@ -6,7 +6,6 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::OrderId;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -18,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::ServiceUrl;
 use crate::ledger::Answer;
+use crate::{OrderId, ServiceUrl};
 
 /// A gateway that is there accepts at once, and the machine answers for it: longer than this, and nobody is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,13 +38,11 @@ pub(crate) struct Client {
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
-/// A request with an order.
+/// An order as a client posts it to the gateway: a form, and perhaps a key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Order<'a> {
-    /// As a client posts it to the gateway: a form, and perhaps a key.
-    Form { form: &'a str, key: Option<&'a str> },
-    /// As the gateway posts it to order-N: JSON.
-    Submission(&'a str),
+pub(crate) struct Order<'a> {
+    pub(crate) form: &'a str,
+    pub(crate) key: Option<&'a str>,
 }
 
 /// What is read of a 200.
@@ -171,19 +168,16 @@ fn look_up_again(authority: &str) {
 }
 
 fn request(authority: &str, order: Order<'_>) -> Request<Full<Bytes>> {
-    let (content_type, body, key) = match order {
-        Order::Form { form, key } => ("application/x-www-form-urlencoded", form, key),
-        Order::Submission(json) => ("application/json", json, None),
-    };
+    let Order { form, key } = order;
     let request = Request::post("/submit-order")
         .header(header::HOST, authority)
-        .header(header::CONTENT_TYPE, content_type);
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let request = match key {
         Some(key) => request.header("idempotency-key", key),
         None => request,
     };
     request
-        .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
+        .body(Full::new(Bytes::copy_from_slice(form.as_bytes())))
         .expect("an authority and a key of visible characters are headers")
 }
 
@@ -245,7 +239,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let service = format!("http://{}", listener.local_addr().expect("its address"));
         let mut client = Client::new(&service.parse().expect("a URL"));
-        let order = Order::Form { form: "", key: None };
+        let order = Order { form: "", key: None };
         for (status, is_kept) in [("404 Not Found", false), ("503 Service Unavailable", true)] {
             let serve = async {
                 let (mut stream, _) = listener.accept().await.expect("a connection");

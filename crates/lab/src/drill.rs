@@ -3,8 +3,8 @@
 
 mod command;
 mod disk;
-pub(crate) mod engine;
-mod faults;
+mod engine;
+pub(crate) mod faults;
 mod lossy;
 mod network;
 mod picture;
@@ -47,7 +47,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
 struct Options {
     /// The Compose project.
     project: String,
-    kafka: kafka::Config,
+    kafka: audit::Kafka,
     gateway: ServiceUrl,
     statistics: ServiceUrl,
     replicas: Replicas,
@@ -74,6 +74,8 @@ enum Outcome {
     Held,
     /// Something did not.
     Broken,
+    /// What was checked held, and something could not be checked.
+    NotProved,
     /// It was asked to stop.
     Stopped,
 }
@@ -138,19 +140,20 @@ where
     if !audit.holds() {
         broken.push("the audit failed: see its table above".to_owned());
     }
-    screen.print(&verdict(&broken, &timeline));
-    Ok(if broken.is_empty() {
-        Outcome::Held
-    } else {
-        Outcome::Broken
-    })
+    let outcome = match audit.verdict() {
+        _ if !broken.is_empty() => Outcome::Broken,
+        audit::Verdict::NotProved => Outcome::NotProved,
+        _ => Outcome::Held,
+    };
+    screen.print(&verdict(&outcome, &broken, &timeline));
+    Ok(outcome)
 }
 
 /// Audits the mall against the ledger of the drill.
 async fn audit(options: &Options, screen: &Screen, stop: &CancellationToken) -> anyhow::Result<audit::Report> {
     let of = audit::Options {
         kafka: options.kafka.clone(),
-        replicas: options.replicas,
+        regions: options.replicas.get(),
         statistics: Some(options.statistics.clone()),
         ledgers: vec![options.ledger.clone()],
     };
@@ -159,16 +162,23 @@ async fn audit(options: &Options, screen: &Screen, stop: &CancellationToken) -> 
     Ok(report)
 }
 
-fn verdict(broken: &[String], timeline: &Timeline) -> String {
+fn verdict(outcome: &Outcome, broken: &[String], timeline: &Timeline) -> String {
     let faults = match timeline.faults.len() {
         1 => "one fault".to_owned(),
         count => format!("{count} faults"),
     };
-    if broken.is_empty() {
-        return format!("✅ The mall held through {faults}: nothing acknowledged was lost, every bound was kept.\n");
+    match outcome {
+        Outcome::Held => {
+            format!("✅ The mall held through {faults}: nothing acknowledged was lost, every bound was kept.\n")
+        }
+        Outcome::NotProved => {
+            format!("➖ It is not proved that the mall held through {faults}: see the table above.\n")
+        }
+        Outcome::Broken | Outcome::Stopped => {
+            let broken: Vec<String> = broken.iter().map(|sentence| format!("   {sentence}\n")).collect();
+            format!("❌ The mall did not hold through {faults}:\n{}", broken.concat())
+        }
     }
-    let broken: Vec<String> = broken.iter().map(|sentence| format!("   {sentence}\n")).collect();
-    format!("❌ The mall did not hold through {faults}:\n{}", broken.concat())
 }
 
 /// Waits until nothing waits to be shipped; after a drill, also until at least everything is counted that was

@@ -3,14 +3,19 @@
 //! An order is an outcome in the sense of Jepsen: *acknowledged* (must be in the log), *refused* (must not be) or
 //! *unknown* (may be). An attempt without an answer is unknown: whoever made it was killed.
 
+mod faults;
+mod line;
+
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use domain::{Money, OrderId, UserId};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::faults::{Fault, Faults};
+pub use self::line::{Answer, Line, Phase};
 
 /// How many orders one run can have: so many user ids are its own.
 pub const MAX_ORDERS: u64 = 1_000_000_000;
@@ -21,7 +26,7 @@ const MAX_RUN: u64 = 9_000_000_000;
 /// the log can be told from those of anybody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Run(u64);
+pub struct Run(pub(crate) u64);
 
 impl Run {
     /// A run of its own.
@@ -34,101 +39,10 @@ impl Run {
         self.0 * MAX_ORDERS + order
     }
 
-    /// Which order of which run has this user id. The run need not be one that was made.
-    pub fn of(user_id: UserId) -> (Self, u64) {
-        let number = user_id.number();
-        (Self(number / MAX_ORDERS), number % MAX_ORDERS)
+    /// The run and the order of a user id. The run need not be one that was made.
+    pub fn of(user_id: u64) -> (Self, u64) {
+        (Self(user_id / MAX_ORDERS), user_id % MAX_ORDERS)
     }
-}
-
-/// A line of a ledger. All times are Unix microseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "line", rename_all = "lowercase")]
-pub enum Line {
-    /// A run begins; the lines of its orders follow.
-    Run {
-        /// When.
-        at: u64,
-        /// Which.
-        run: Run,
-        /// Where orders are sent.
-        gateway: String,
-    },
-    /// An order is about to be sent.
-    Attempt {
-        /// When.
-        at: u64,
-        /// Its number in the run. With a key an order is tried again under the same number: the same request.
-        order: u64,
-        /// The partition that is asked for.
-        partition: u16,
-        /// How much it is worth.
-        money: Money,
-    },
-    /// What became of the last attempt of an order.
-    Answer {
-        /// When.
-        at: u64,
-        /// Its number in the run.
-        order: u64,
-        /// What is known of it now.
-        #[serde(flatten)]
-        answer: Answer,
-    },
-    /// Something is done to the mall, or is over.
-    Fault {
-        /// When.
-        at: u64,
-        /// Its name, as in `mall drill list`.
-        name: String,
-        /// The containers that it is done to.
-        subjects: Vec<String>,
-        /// Whether it begins, or its cause is over.
-        phase: Phase,
-    },
-}
-
-/// What an attempt has come to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "lowercase")]
-pub enum Answer {
-    /// 200: the order is in the log, here.
-    Acknowledged {
-        /// Its id.
-        order_id: OrderId,
-        /// The partition that the answer names.
-        partition: u16,
-        /// Its offset in it.
-        offset: i64,
-        /// Whether the answer is that of an earlier attempt.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        replayed: bool,
-    },
-    /// It is not in the log: a status that says so, or the request was never sent.
-    Refused {
-        /// The status; `None` when no connection could be made.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        status: Option<u16>,
-    },
-    /// It may be in the log.
-    Unknown {
-        /// The status; `None` when the connection broke, or nothing came in time.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        status: Option<u16>,
-        /// The id that it has if it is in the log, where the answer says so.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        order_id: Option<OrderId>,
-    },
-}
-
-/// A part of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// It begins.
-    Begun,
-    /// What was taken away is there again: from here on recovery is counted.
-    Healed,
 }
 
 /// The name of a file that stands for standard input or output. A container's `/dev/stdout` cannot always be opened by
@@ -152,7 +66,7 @@ impl Ledger {
         let file: Box<dyn Write> = if path == Path::new(STANDARD) {
             Box::new(io::stdout())
         } else {
-            let file = OpenOptions::new().create(true).append(true).open(path);
+            let file = open_whole(path);
             Box::new(file.with_context(|| format!("cannot write the ledger {}", path.display()))?)
         };
         Ok(Self {
@@ -185,6 +99,28 @@ impl Ledger {
     }
 }
 
+/// Opens a file for more lines. A last line that was cut short, by a kill or a full disk, is removed: glued to the next
+/// line it would spoil that one too.
+fn open_whole(path: &Path) -> io::Result<File> {
+    let options = OpenOptions::new().create(true).append(true).clone();
+    if path.exists() && !path.is_file() {
+        return options.open(path); // a pipe or a device
+    }
+    let mut file = options.clone().read(true).open(path)?;
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut byte = [0];
+    while end > 0 {
+        file.seek(SeekFrom::Start(end - 1))?;
+        file.read_exact(&mut byte)?;
+        if byte == *b"\n" {
+            break;
+        }
+        end -= 1;
+    }
+    file.set_len(end)?;
+    Ok(file)
+}
+
 impl fmt::Debug for Ledger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -213,9 +149,8 @@ pub fn read(path: &Path, mut visit: impl FnMut(Line) -> anyhow::Result<()>) -> a
         if read.with_context(|| format!("cannot read the ledger {shown}"))? == 0 || text.last() != Some(&b'\n') {
             break;
         }
-        let line = serde_json::from_slice(&text)
-            .map_err(io::Error::from)
-            .with_context(|| format!("{shown}, line {number}: expected a line of a ledger"))?;
+        let line =
+            Line::from_json(&text).with_context(|| format!("{shown}, line {number}: expected a line of a ledger"))?;
         visit(line)?;
     }
     Ok(())
@@ -239,8 +174,10 @@ mod tests {
                 at,
                 order,
                 partition: 1,
-                money: "5".parse().expect("money"),
+                money: 5,
+                key: Some("load-7".to_owned()),
             },
+            Line::Beat { at, due: 4, sent: 3 },
             answer(Answer::Acknowledged {
                 order_id,
                 partition: 1,
@@ -280,7 +217,11 @@ mod tests {
         assert_eq!(read_all(&path).expect("a ledger"), lines());
         let text = std::fs::read(&path).expect("a file");
         std::fs::write(&path, &text[..text.len() - 3]).expect("written");
-        assert_eq!(read_all(&path).expect("a ledger"), lines()[..5]);
+        assert_eq!(read_all(&path).expect("a ledger"), lines()[..6]);
+        // The next writer removes what was cut short.
+        let mut ledger = Ledger::open(&path).expect("a ledger");
+        ledger.write(&lines()[6]).expect("written");
+        assert_eq!(read_all(&path).expect("a ledger"), lines());
         // Elsewhere it is damage.
         std::fs::write(&path, b"{}\n").expect("written");
         let error = format!("{:#}", read_all(&path).expect_err("no ledger"));
@@ -290,7 +231,6 @@ mod tests {
     #[test]
     fn a_user_id_names_its_order() {
         let run = Run(MAX_RUN - 1);
-        let user_id = run.user_id(MAX_ORDERS - 1).to_string().parse().expect("19 digits");
-        assert_eq!(Run::of(user_id), (run, MAX_ORDERS - 1));
+        assert_eq!(Run::of(run.user_id(MAX_ORDERS - 1)), (run, MAX_ORDERS - 1));
     }
 }

@@ -7,11 +7,12 @@ mod pace;
 mod report;
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use domain::{Money, Partition};
-use futures_util::future::{join, try_join_all};
+use domain::Partition;
+use futures_util::future::{join3, try_join_all};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ pub use self::report::Summary;
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// An order whose outcome is unknown is tried again after this, with its key.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// How often the ledger says that the load is alive: often enough to see that it stood still for a second.
+const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// After the time is over, orders with a key are tried again for this long.
 const RETRY_TIME: Duration = Duration::from_secs(60);
 
@@ -48,10 +51,14 @@ pub struct Plan {
     pub keys: bool,
 }
 
-/// The time, as ledgers have it: Unix microseconds.
+/// The time, as ledgers have it: Unix microseconds. It grows steadily within a process, also when the clock is set.
 pub fn now() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+    static START: LazyLock<(Duration, Instant)> = LazyLock::new(|| {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        (since_epoch.unwrap_or_default(), Instant::now())
+    });
+    let (start, instant) = *START;
+    u64::try_from((start + instant.elapsed()).as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Sends orders until the time is over or `stop` is cancelled; then waits for the answers that are under way.
@@ -81,8 +88,9 @@ pub async fn drive(
         gateway: plan.gateway.to_string(),
     })?;
     let workers = (0..plan.connections.max(regions)).map(|index| load.work(index % regions));
-    let (worked, end) = join(try_join_all(workers), load.end()).await;
+    let (worked, end, beaten) = join3(try_join_all(workers), load.end(), load.beat()).await;
     worked?;
+    beaten?;
     Ok(Summary::new(plan, board.regions(), &end))
 }
 
@@ -137,6 +145,16 @@ impl Load<'_> {
         }
     }
 
+    /// Writes that the load is alive, until the sending ends.
+    async fn beat(&self) -> anyhow::Result<()> {
+        while !self.pace.is_stopped() {
+            let (due, sent) = (self.pace.due(), self.orders.get());
+            self.note(|at| Line::Beat { at, due, sent })?;
+            sleep(BEAT_INTERVAL).await;
+        }
+        Ok(())
+    }
+
     /// Sends orders of a region over one connection, one after the other.
     async fn work(&self, region: usize) -> anyhow::Result<()> {
         let mut client = Client::new(&self.plan.gateway);
@@ -169,17 +187,18 @@ impl Load<'_> {
     async fn attempt(&self, client: &mut Client, region: usize, number: u64) -> anyhow::Result<Answer> {
         let partition = self.plan.partitions[region];
         // Not drawn: a repetition has to be the same request.
-        let money = Money::try_from((number % 1000).cast_signed()).expect("less than a million");
+        let money = (number % 1000) as u32;
         let user_id = self.run.user_id(number);
+        let key = self.plan.keys.then(|| format!("load-{user_id}"));
         self.note(|at| Line::Attempt {
             at,
             order: number,
             partition: u16::try_from(partition.index()).expect("an index of a partition"),
             money,
+            key: key.clone(),
         })?;
         let form = format!("partition={partition}&money={money}&user_id={user_id}");
-        let key = self.plan.keys.then(|| format!("load-{user_id}"));
-        let order = Order::Form {
+        let order = Order {
             form: &form,
             key: key.as_deref(),
         };

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use domain::Ordinal;
 use embedded::{Cluster, Instance, Mall};
 use kafka::topics::{Cleanup, Difference, Options, Severity, Topic, TopicsError};
-use lab::{ServiceUrl, audit, bench, drill, load};
+use lab::{audit, drill, load};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -139,32 +139,26 @@ pub(crate) fn load(config: &Config, arguments: load::Arguments) -> ExitCode {
 
 pub(crate) fn drill(config: &Config, arguments: drill::Arguments) -> ExitCode {
     tool(DRILL_GRACE_PERIOD, async |stop| {
-        drill::run(arguments, &config.lab, &config.kafka, config.replicas, &stop).await
+        drill::run(arguments, &config.lab, &lab_kafka(config), config.replicas, &stop).await
     })
 }
 
-pub(crate) fn bench(config: &Config, arguments: bench::Arguments) -> ExitCode {
-    tool(TOOL_GRACE_PERIOD, async |stop| {
-        let orders = config.gateway.orders(config.replicas).map_err(anyhow::Error::msg)?;
-        let orders = orders.into_iter().map(|(partition, uri)| {
-            let url = uri.to_string().parse::<ServiceUrl>().map_err(anyhow::Error::msg)?;
-            Ok((partition, url))
-        });
-        let target = bench::Target {
-            settings: config.lab.clone(),
-            orders: orders.collect::<anyhow::Result<_>>()?,
-            kafka: config.kafka.clone(),
-            topics: config.topics.clone(),
-            replicas: config.replicas,
-        };
-        bench::run(arguments, &target, &stop).await
-    })
+/// Where Kafka is, for the lab, which uses none of the services' code to ask it.
+fn lab_kafka(config: &Config) -> audit::Kafka {
+    let properties = config.kafka.properties.iter();
+    audit::Kafka {
+        bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+        prefix: config.kafka.prefix.clone(),
+        properties: properties
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    }
 }
 
 pub(crate) fn audit(config: &Config, arguments: audit::Arguments) -> ExitCode {
     let options = audit::Options {
-        kafka: config.kafka.clone(),
-        replicas: config.replicas,
+        kafka: lab_kafka(config),
+        regions: config.replicas.get(),
         statistics: Some(config.lab.statistics_url.clone()),
         ledgers: Vec::new(),
     };

@@ -25,7 +25,8 @@ pub struct Arguments {
     statistics: Option<ServiceUrl>,
 }
 
-/// Prints what an audit finds. The exit code is 1 when an invariant fails. How far it is goes to stderr.
+/// Prints what an audit finds. The exit code is 0 when the mall held, 1 when a promise is broken, 3 when it is not proved.
+/// How far the audit is goes to stderr.
 ///
 /// # Errors
 /// As [`run`].
@@ -33,10 +34,10 @@ pub async fn command(arguments: Arguments, mut options: Options, stop: &Cancella
     options.ledgers = arguments.ledgers;
     options.statistics = arguments.statistics.or(options.statistics);
     let is_watched = stderr().is_terminal();
-    // A failed write means that nobody reads it.
+    // A failed write means that the reader has gone.
     let show = move |Progress { read, records }: Progress| {
         if is_watched && records > 0 {
-            // More may have come meanwhile, and a part may be read twice.
+            // More may have come meanwhile.
             let percent = (100 * read / records).min(100);
             let (read, records) = (thousands(read), thousands(records));
             let _ = write!(stderr(), "\r\x1b[K{read} of {records} records read, {percent} %");
@@ -53,5 +54,5 @@ pub async fn command(arguments: Arguments, mut options: Options, stop: &Cancella
         report.render()
     };
     let _ = stdout().write_all(text.as_bytes());
-    Ok(ExitCode::from(u8::from(!report.holds())))
+    Ok(report.verdict().exit_code())
 }

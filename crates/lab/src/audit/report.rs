@@ -1,20 +1,23 @@
-//! What an audit tells.
+//! The verdict, and what it rests on.
 
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::findings::{Finding, Verdict};
-use super::partition::{Bounds, ORDER, Summary};
-use super::promises::Orderings;
+use super::attempts::{Answered, Ledger};
+use super::evidence::{Evidence, Owner, Partition};
+use super::finding::{Finding, Verdict};
+use crate::ledger::Fault;
 use crate::terminal::{table, thousands};
 
 /// What an audit has found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Whether no invariant fails. Some may not have been checked.
+    /// `true` if no invariant is broken. Some may not have been checked.
     holds: bool,
+    verdict: Verdict,
     /// Records that were read.
     records: u64,
     /// How long that took.
@@ -25,12 +28,14 @@ pub struct Report {
     ledgers: Option<Orderings>,
     /// What was found about each invariant.
     invariants: Vec<Finding>,
+    /// Faults of the ledgers whose effect was not seen, or that did not end.
+    unproved_faults: Vec<String>,
 }
 
 /// What was read of a partition.
 #[derive(Clone, Debug, Serialize)]
 pub struct PartitionSummary {
-    /// Which.
+    /// Its number.
     pub partition: u16,
     /// The offsets of topic `order`.
     pub order: Range<i64>,
@@ -40,44 +45,105 @@ pub struct PartitionSummary {
     pub orders: u64,
     /// Records of topic `shipment`.
     pub shipments: u64,
-    /// Records of topic `order` without an outcome.
-    pub waiting: u64,
+}
+
+/// The orders of the ledgers, by what is known of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Orderings {
+    /// Orders that were sent.
+    pub orders: u64,
+    /// An attempt was acknowledged.
+    pub acknowledged: u64,
+    /// All attempts were refused.
+    pub refused: u64,
+    /// They may be in the log.
+    pub unknown: u64,
+    /// Records of other users.
+    pub others: u64,
+}
+
+impl Orderings {
+    fn count(ledger: &Ledger, partitions: &[Partition]) -> Self {
+        let is_other = |(_, _, owner): &(i64, _, Owner)| *owner == Owner::Stranger;
+        let others = partitions.iter().flat_map(Partition::owned).filter(is_other);
+        let mut counts = Self {
+            others: others.count() as u64,
+            ..Self::default()
+        };
+        for (_, attempts) in ledger.orders() {
+            counts.orders += 1;
+            if attempts.iter().any(|attempt| attempt.is_acknowledged()) {
+                counts.acknowledged += 1;
+            } else if attempts.iter().all(|attempt| attempt.answer == Answered::Refused) {
+                counts.refused += 1;
+            } else {
+                counts.unknown += 1;
+            }
+        }
+        counts
+    }
 }
 
 impl PartitionSummary {
-    pub(super) fn new(bounds: Bounds, summary: &Summary) -> Self {
+    fn new(partition: &Partition) -> Self {
+        let (orders, shipments) = (&partition.orders, &partition.shipments);
+        let gaps: usize = orders.gaps.iter().map(|gap| (gap.end - gap.start) as usize).sum();
         Self {
-            partition: bounds.partition,
-            order: bounds.order.low..bounds.order.high,
-            shipment: bounds.shipment.low..bounds.shipment.high,
-            orders: summary.orders,
-            shipments: summary.shipments,
-            waiting: summary.waiting,
+            partition: partition.number,
+            order: orders.offsets.clone(),
+            shipment: shipments.offsets.clone(),
+            orders: (orders.records.len() - gaps) as u64,
+            shipments: shipments.outcomes.len() as u64,
         }
+    }
+}
+
+impl Verdict {
+    /// The exit code of a command.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Held | Self::NoOccasion => 0,
+            Self::Broken => 1,
+            Self::NotProved => 3,
+        })
     }
 }
 
 impl Report {
-    pub(super) fn new(
-        partitions: Vec<PartitionSummary>,
-        records: u64,
-        seconds: f64,
-        ledgers: Option<Orderings>,
-        invariants: Vec<Finding>,
-    ) -> Self {
+    pub(super) fn new(evidence: &Evidence, invariants: Vec<Finding>, records: u64, seconds: f64) -> Self {
+        let ledger = evidence.ledger.as_ref();
+        let faults = ledger.iter().flat_map(|ledger| ledger.faults.iter());
+        let unproved = faults.filter(|fault| fault.seen.is_none() || fault.healed.is_none());
+        let name = |fault: &Fault| format!("{} of {}", fault.name, fault.subjects.join(", "));
+        let unproved_faults: Vec<String> = unproved.map(name).collect();
+        let has = |verdict| invariants.iter().any(|finding| finding.verdict == verdict);
+        let verdict = if has(Verdict::Broken) {
+            Verdict::Broken
+        } else if has(Verdict::NotProved) || !unproved_faults.is_empty() {
+            Verdict::NotProved
+        } else {
+            Verdict::Held
+        };
         Self {
-            holds: invariants.iter().all(|finding| finding.verdict != Verdict::Fails),
+            holds: verdict != Verdict::Broken,
+            verdict,
             records,
             seconds,
-            partitions,
-            ledgers,
+            partitions: evidence.partitions.iter().map(PartitionSummary::new).collect(),
+            ledgers: ledger.map(|ledger| Orderings::count(ledger, &evidence.partitions)),
             invariants,
+            unproved_faults,
         }
     }
 
-    /// Whether no invariant fails. Some may not have been checked: [`Self::invariants`] says which.
+    /// Returns `true` if no invariant is broken. Some may not have been checked: see [`Self::verdict`].
     pub fn holds(&self) -> bool {
         self.holds
+    }
+
+    /// Held only if every invariant was checked, and the effect of every fault was seen.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
     }
 
     /// What was found about each invariant, in their order.
@@ -97,69 +163,67 @@ impl Report {
 
     /// The report for people.
     pub fn render(&self) -> String {
-        let mut text = self.what_was_read();
+        let mut text = self.summary();
         text.push('\n');
         text.push_str(&self.table());
-        for finding in self
-            .invariants
-            .iter()
-            .filter(|finding| finding.verdict == Verdict::Fails)
-        {
+        for finding in self.with(Verdict::Broken) {
             offenders(&mut text, finding);
         }
         self.remarks(&mut text);
         text.push('\n');
-        text.push_str(&self.verdict());
+        text.push_str(&self.conclusion());
         text
     }
 
-    fn what_was_read(&self) -> String {
-        let (orders, shipments) = self.partitions.iter().fold((0, 0), |(orders, shipments), partition| {
-            (orders + partition.orders, shipments + partition.shipments)
-        });
-        let rate = self.records as f64 / self.seconds.max(1e-6);
+    fn with(&self, verdict: Verdict) -> impl Iterator<Item = &Finding> {
+        self.invariants.iter().filter(move |finding| finding.verdict == verdict)
+    }
+
+    fn summary(&self) -> String {
+        let orders = self.partitions.iter().map(|partition| partition.orders).sum();
+        let shipments = self.partitions.iter().map(|partition| partition.shipments).sum();
         let mut text = format!(
             "Read {} records of topic order and {} of topic shipment, {} partitions, in {:.1} s ({} records/s).\n",
             thousands(orders),
             thousands(shipments),
             self.partitions.len(),
             self.seconds,
-            thousands(rate as u64),
+            thousands((self.records as f64 / self.seconds.max(1e-6)) as u64),
         );
         for partition in self.partitions.iter().filter(|partition| partition.order.start > 0) {
             let (number, start) = (partition.partition, partition.order.start);
             let _ = writeln!(
                 text,
-                "{ORDER}[{number}] begins at offset {start}: retention has removed what was before."
+                "order[{number}] begins at offset {start}: retention has removed what was before."
             );
         }
         if let Some(ledgers) = self.ledgers {
-            let Orderings {
-                orders,
-                acknowledged,
-                refused,
-                unknown,
-                ..
-            } = ledgers;
-            let [orders, acknowledged, refused, unknown] = [orders, acknowledged, refused, unknown].map(thousands);
+            let [orders, acknowledged, refused, unknown, others] = [
+                ledgers.orders,
+                ledgers.acknowledged,
+                ledgers.refused,
+                ledgers.unknown,
+                ledgers.others,
+            ]
+            .map(thousands);
             let _ = writeln!(
                 text,
                 "The ledgers have {orders} orders: {acknowledged} acknowledged, {refused} refused, {unknown} unknown."
             );
+            if ledgers.others > 0 {
+                let _ = writeln!(text, "{others} orders in the log are not of these ledgers.");
+            }
         }
         text
     }
 
     fn table(&self) -> String {
         let rows = self.invariants.iter().map(|finding| {
-            let sign = match finding.verdict {
-                Verdict::Holds => "✅",
-                Verdict::Fails => "❌",
-                Verdict::NotChecked => "➖",
-            };
-            let offences = match finding.verdict {
-                Verdict::NotChecked => "not checked".to_owned(),
-                _ => thousands(finding.offences),
+            let (sign, offences) = match finding.verdict {
+                Verdict::Held => ("✅", thousands(0)),
+                Verdict::Broken => ("❌", thousands(finding.offences)),
+                Verdict::NotProved => ("➖", "not proved".to_owned()),
+                Verdict::NoOccasion => ("➖", "no occasion".to_owned()),
             };
             vec![
                 sign.to_owned(),
@@ -173,16 +237,15 @@ impl Report {
     }
 
     fn remarks(&self, text: &mut String) {
-        let remarks = self.invariants.iter().flat_map(|finding| {
-            let remarks = finding.remarks.iter();
-            remarks.map(|remark| (remark, finding.invariant.to_string()))
-        });
-        // What several have in common is said once.
+        // A remark that several invariants have in common is said once.
         let mut shared: Vec<(&String, Vec<String>)> = Vec::new();
-        for (remark, invariant) in remarks {
-            match shared.iter_mut().find(|(known, _)| *known == remark) {
-                Some((_, invariants)) => invariants.push(invariant),
-                None => shared.push((remark, vec![invariant])),
+        for finding in &self.invariants {
+            for remark in &finding.remarks {
+                let invariant = finding.invariant.to_string();
+                match shared.iter_mut().find(|(known, _)| *known == remark) {
+                    Some((_, invariants)) => invariants.push(invariant),
+                    None => shared.push((remark, vec![invariant])),
+                }
             }
         }
         if !shared.is_empty() {
@@ -191,22 +254,28 @@ impl Report {
         for (remark, invariants) in shared {
             let _ = writeln!(text, "{}: {remark}", invariants.join(", "));
         }
+        for fault in &self.unproved_faults {
+            let _ = writeln!(text, "{fault}: its effect was not seen, or it did not end.");
+        }
     }
 
     /// One line.
-    fn verdict(&self) -> String {
-        let count = |verdict| {
-            let of = self.invariants.iter().filter(move |finding| finding.verdict == verdict);
-            of.map(|finding| finding.invariant.to_string()).collect::<Vec<_>>()
+    fn conclusion(&self) -> String {
+        let names = |verdict| {
+            let names: Vec<String> = self
+                .with(verdict)
+                .map(|finding| finding.invariant.to_string())
+                .collect();
+            names.join(", ")
         };
-        let (failing, not_checked) = (count(Verdict::Fails), count(Verdict::NotChecked));
-        let mut text = match (failing.is_empty(), not_checked.is_empty()) {
-            (true, true) => "✅ All of it is true.".to_owned(),
-            (true, false) => "✅ All that was checked is true.".to_owned(),
-            (false, _) => format!("❌ Not true: {}.", failing.join(", ")),
+        let not_proved = names(Verdict::NotProved);
+        let mut text = match self.verdict {
+            Verdict::Held | Verdict::NoOccasion => "✅ Held: all of it is true.".to_owned(),
+            Verdict::Broken => format!("❌ Broken: {}.", names(Verdict::Broken)),
+            Verdict::NotProved => "➖ Not proved: what was checked is true.".to_owned(),
         };
-        if !not_checked.is_empty() {
-            let _ = write!(text, " Not checked, or not wholly: {}.", not_checked.join(", "));
+        if !not_proved.is_empty() {
+            let _ = write!(text, " Not checked, or not wholly: {not_proved}.");
         }
         text.push('\n');
         text

@@ -8,6 +8,7 @@ use std::time::Duration;
 use domain::Replicas;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Kafka, Verdict};
 use crate::terminal::table;
 use crate::{ServiceUrl, Settings};
 
@@ -107,7 +108,8 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Does what `mall drill` was told. The exit code is 1 when the mall did not hold, or the drill was stopped.
+/// Does what `mall drill` was told. The exit code is 1 when the mall did not hold or the drill was stopped, and 3 when it is
+/// not proved that the mall held.
 ///
 /// # Errors
 /// When there is no engine, no such project or drill, or the mall is not whole; then nothing was touched. And when it
@@ -115,7 +117,7 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 pub async fn run(
     Arguments { action, project }: Arguments,
     settings: &Settings,
-    kafka: &kafka::Config,
+    kafka: &Kafka,
     replicas: Replicas,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
@@ -236,8 +238,11 @@ where
     let outcome = self::drill(options, drill, stop).await;
     let held = matches!(outcome, Ok(Outcome::Held));
     dispose(&options.ledger, options.keep_ledger || !held);
-    outcome?;
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match outcome? {
+        Outcome::Held => ExitCode::SUCCESS,
+        Outcome::NotProved => Verdict::NotProved.exit_code(),
+        Outcome::Broken | Outcome::Stopped => ExitCode::FAILURE,
+    })
 }
 
 /// What somebody needs to know who sees this for the first time.

@@ -1,7 +1,5 @@
 //! The container engine, spoken to by its API: the containers of one Compose project, and what can be done to them.
 
-mod usage;
-
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
@@ -12,8 +10,6 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use tokio::time::{Instant, sleep};
-
-pub(crate) use self::usage::Usage;
 
 const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";

@@ -6,7 +6,8 @@ use std::time::Duration;
 use domain::Replicas;
 use tokio::time::sleep;
 
-use super::engine::{Container, Engine};
+use super::engine::{Container, Engine, State};
+use crate::ledger;
 
 /// A service is back so soon after its container was started.
 const SERVICE_BACK: Duration = Duration::from_secs(3);
@@ -17,17 +18,12 @@ const SERVICE_BACK_AFTER_CUT: Duration = Duration::from_secs(10);
 const BROKER_BACK: Duration = Duration::from_secs(30);
 /// After a service is back, everything that waited is shipped and counted within this, at 500 orders a second.
 pub(crate) const NO_LAG: Duration = Duration::from_secs(10);
+/// A region that is not touched has an acknowledgement at least this often.
+pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// What waited meanwhile comes all at once: a region counts as touched for this long after it has recovered.
 pub(crate) const SETTLING: Duration = Duration::from_secs(3);
 /// Two with the same ordinal run for so long when the first is back: it has read the log, and the second has gone on.
 const BOTH_RUN: Duration = Duration::from_secs(1);
-/// An order that was sent during a fault is answered within this after it: the gateway gives up after less.
-pub(crate) const LAST_ANSWER: Duration = Duration::from_secs(7);
-/// One order in this many may be refused or unknown without a fault that explains it.
-pub(crate) const ORDERS_FOR_ONE_REFUSAL: usize = 1000;
-/// A region that no fault touches has an acknowledgement at least this often.
-pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(1);
-
 /// What is done to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -222,6 +218,21 @@ impl Fault {
         }
     }
 
+    /// Returns `true` if the engine shows its effect: the container is down, frozen or cut off, or its second one runs.
+    pub(crate) async fn is_seen(&self, engine: &Engine, container: &Container) -> anyhow::Result<bool> {
+        let now = engine.container(&container.service).await?;
+        let is_down = matches!(now.state, State::Down(_) | State::Restarting);
+        Ok(match self.verb {
+            Verb::Kill | Verb::Stop => is_down,
+            Verb::Pause => now.state == State::Paused,
+            Verb::Cut => !now.is_connected,
+            Verb::Twin => engine.has_twin(&container.service).await?,
+            Verb::TakeOver | Verb::LossyTakeOver => is_down && engine.has_twin(&container.service).await?,
+            // These fail when they have no effect.
+            Verb::Shrink | Verb::Fill | Verb::MoveBack => true,
+        })
+    }
+
     /// Gives back what it has taken away.
     pub(crate) async fn heal(&self, engine: &Engine, container: &Container) -> anyhow::Result<()> {
         match self.verb {
@@ -265,6 +276,22 @@ impl Fault {
             Touches::None if self.kind == Kind::ZooKeeper => "no region silent".to_owned(),
             Touches::None => format!("no region silent; back within {back} s"),
         }
+    }
+}
+
+impl ledger::Fault {
+    /// Returns `true` if it may stop the acknowledgements of a region. An unknown fault may.
+    pub(crate) fn touches(&self, partition: u16) -> bool {
+        match Fault::named(&self.name).map(Fault::touches) {
+            Some(Touches::None) => false,
+            Some(Touches::Own) => self.subjects.iter().any(|subject| ordinal(subject) == Some(partition)),
+            Some(Touches::All) | None => true,
+        }
+    }
+
+    /// How long recovery may take after its cause was taken away.
+    pub(crate) fn back(&self) -> Duration {
+        Fault::named(&self.name).map_or(BROKER_BACK, Fault::back)
     }
 }
 

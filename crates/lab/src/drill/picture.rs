@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::terminal::{columns, is_watched};
 
-use super::timeline::{Answers, Span, Timeline};
+use super::timeline::{Answers, Timeline};
+use crate::ledger::Fault;
 
 const SECOND: u64 = 1_000_000;
 /// Before the columns stand the names of the rows.
@@ -120,7 +121,7 @@ fn axis(starts: &[u64], begun: u64, step: u64) -> String {
 }
 
 /// Rows in which the faults stand, each with its letter, so that none hides another.
-fn lanes(faults: &[Span], starts: &[u64], step: u64) -> Vec<String> {
+fn lanes(faults: &[Fault], starts: &[u64], step: u64) -> Vec<String> {
     let mut lanes: Vec<Vec<char>> = Vec::new();
     for (index, fault) in faults.iter().enumerate() {
         let (begun, healed) = (fault.begun, fault.healed.unwrap_or(u64::MAX));

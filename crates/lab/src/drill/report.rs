@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::faults::{Fault, Kind, MAX_SILENCE, NO_LAG, ORDERS_FOR_ONE_REFUSAL, ordinal};
+use super::faults::{Fault, Kind, NO_LAG, ordinal};
 use super::picture::letter;
 use super::timeline::Timeline;
 use super::watch::{Sample, caught_up, ships_again};
@@ -36,16 +36,12 @@ pub(crate) fn report(timeline: &Timeline, before: &Sample, samples: &[Sample]) -
         samples,
     };
     let rows: Vec<Row> = (0..timeline.faults.len()).map(|index| judge.row(index)).collect();
-    let mut broken: Vec<String> = rows.iter().flat_map(|row| row.broken.iter().cloned()).collect();
+    let broken: Vec<String> = rows.iter().flat_map(|row| row.broken.iter().cloned()).collect();
     let header = ["", "at s", "fault", "of", "s", "back after", "no lag after"];
     let mut text = String::new();
     if !rows.is_empty() {
         text = table(&header, rows.into_iter().map(|row| row.cells), &[1, 4, 5, 6]);
         text.push('\n');
-    }
-    for Finding { line, broken: sentence } in [silence(timeline), Some(refusals(timeline))].into_iter().flatten() {
-        text.push_str(&line);
-        broken.extend(sentence);
     }
     for (partition, answers) in &timeline.regions {
         let [good, bad] = [&answers.acknowledged, &answers.failed].map(|times| thousands(times.len() as u64));
@@ -55,48 +51,6 @@ pub(crate) fn report(timeline: &Timeline, before: &Sample, samples: &[Sample]) -
         );
     }
     Report { text, broken }
-}
-
-/// What is said of a whole drill.
-struct Finding {
-    line: String,
-    /// The bound that was broken, if it was.
-    broken: Option<String>,
-}
-
-/// The longest time without an acknowledgement where there should be some.
-fn silence(timeline: &Timeline) -> Option<Finding> {
-    let silence = timeline.longest_silence()?;
-    let found = Duration::from_micros(silence.micros);
-    let at = seconds(silence.since.saturating_sub(timeline.begun));
-    let shown = format!(
-        "region {} had none for {:.2} s, at {at} s",
-        silence.partition,
-        found.as_secs_f64()
-    );
-    let limit = MAX_SILENCE.as_secs();
-    Some(Finding {
-        line: format!(
-            " Longest time without an acknowledgement that no fault explains:\n {shown}; expected at most {limit} s.\n"
-        ),
-        broken: (found > MAX_SILENCE).then(|| format!("{shown}: expected at most {limit} s where no fault touches")),
-    })
-}
-
-/// The orders that were not taken where they should be.
-fn refusals(timeline: &Timeline) -> Finding {
-    let unexplained = timeline.unexplained();
-    let answers = timeline.regions.values();
-    let all: usize = answers
-        .map(|answers| answers.acknowledged.len() + answers.failed.len())
-        .sum();
-    let [found, of] = [unexplained, all].map(|count| thousands(count as u64));
-    let shown = format!("{found} of {of} orders were refused or are unknown that no fault explains");
-    Finding {
-        line: format!(" {shown}.\n"),
-        broken: (unexplained * ORDERS_FOR_ONE_REFUSAL > all)
-            .then(|| format!("{shown}: expected at most one in {ORDERS_FOR_ONE_REFUSAL}")),
-    }
 }
 
 /// A fault, as `mall drill show --json` prints it.
@@ -156,7 +110,7 @@ impl Judge<'_> {
             broken: Vec::new(),
         };
         let what = format!("{} of {subjects} at {begun} s", span.name);
-        let Some(healed) = self.timeline.healed(index) else {
+        let Some(healed) = self.timeline.faults.healed(index) else {
             row.broken.push(format!("{what} was not healed"));
             return row;
         };
@@ -164,6 +118,7 @@ impl Judge<'_> {
         let lag = caught_up(self.timeline, self.samples, self.before, back.unwrap_or(healed));
         let limit = self
             .timeline
+            .faults
             .group(index)
             .filter_map(|span| Fault::named(&span.name))
             .filter(|fault| fault.is_noticed())

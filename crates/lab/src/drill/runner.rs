@@ -121,6 +121,9 @@ impl Runner<'_> {
         ));
         self.note(fault.name, subject, Phase::Begun)?;
         fault.begin(self.engine, &container).await?;
+        if fault.is_seen(self.engine, &container).await? {
+            self.note(fault.name, subject, Phase::Seen)?;
+        }
         self.wait(*length).await;
         fault.heal(self.engine, &container).await?;
         self.note(fault.name, subject, Phase::Healed)?;

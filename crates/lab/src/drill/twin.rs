@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, EndpointSettings, NetworkingConfig};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
-use super::engine::{Container, Engine, called};
+use super::engine::{Container, Engine, called, unless_gone};
 
 impl Engine {
     /// Starts a second container like this one, under the same host name and in the same networks, under the same names.
@@ -30,6 +30,13 @@ impl Engine {
 
     pub(crate) fn name_of_twin(&self, service: &str) -> String {
         format!("{}-drill-{service}", self.project())
+    }
+
+    /// Returns `true` if the second container of a service runs.
+    pub(crate) async fn has_twin(&self, service: &str) -> anyhow::Result<bool> {
+        let found = unless_gone(self.docker().inspect_container(&self.name_of_twin(service), None).await)?;
+        let state = found.and_then(|found| found.state);
+        Ok(state.and_then(|state| state.running).unwrap_or(false))
     }
 
     /// Removes the second container of a service, and its relay.

@@ -74,6 +74,11 @@ impl Pace {
         self.began.elapsed()
     }
 
+    /// Returns `true` once no more orders are to be sent.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     /// Ends it: nobody gets another order.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);

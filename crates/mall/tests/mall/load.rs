@@ -42,6 +42,7 @@ fn said(path: &Path) -> Said {
                 Answer::Refused { .. } => said.refused += 1,
                 Answer::Unknown { .. } => {}
             },
+            Line::Beat { .. } => {}
             Line::Fault { .. } => panic!("nothing was done to this mall"),
         }
         Ok(())

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::ledger::{Answer, Line, Phase};
+use crate::ledger::{Answer, Line};
 
-use super::{Span, Timeline};
+use super::Timeline;
 
 /// Takes the lines in their order.
 #[derive(Default)]
@@ -42,25 +42,9 @@ impl Reader {
                 at,
                 name,
                 subjects,
-                phase: Phase::Begun,
-            } => timeline.faults.push(Span {
-                name,
-                subjects,
-                begun: at,
-                healed: None,
-            }),
-            Line::Fault {
-                at,
-                name,
-                subjects,
-                phase: Phase::Healed,
-            } => {
-                let is_meant =
-                    |span: &&mut Span| span.healed.is_none() && span.name == name && span.subjects == subjects;
-                if let Some(span) = timeline.faults.iter_mut().find(is_meant) {
-                    span.healed = Some(at);
-                }
-            }
+                phase,
+            } => timeline.faults.add(at, name, subjects, phase),
+            Line::Beat { .. } => {}
         }
     }
 }

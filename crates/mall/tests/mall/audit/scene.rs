@@ -1,47 +1,48 @@
-//! A mall as logs, figures and a ledger show it.
+//! A mall as logs, figures and a ledger show it. Records are written as the contract has them, not by the code of the mall.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
 
-use domain::{Money, Order, OrderId, OrderIdGenerator, Outcome, Shipment, Timestamp};
-use kafka::{Consumer, Fetch, Record, TransactionalProducer};
-use lab::ServiceUrl;
+use kafka::{Producer, Record, TransactionalProducer};
 use lab::audit::Report;
-use lab::ledger::{Answer, Ledger, Line, Phase, Run};
-use serde_json::Value;
+use lab::ledger::{Answer, Ledger, Line, Run};
+use lab::{OrderId, ServiceUrl};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{create_topics, eventually, fold, partition, real_kafka, write};
+use crate::support::{PATIENCE, create_topics, real_kafka, write};
 
 /// The region under test.
 pub(super) const NUMBER: u16 = 1;
 /// When it all begins, in Unix milliseconds.
 const BEGUN: u64 = 1_790_000_000_000;
-/// In microseconds.
-pub(super) const SECOND: u64 = 1_000_000;
+const MONEY: u32 = 5;
 
 /// A mall as its topics, its statistics and a ledger show it. It is damaged before it is written.
 pub(super) struct Scene {
-    pub(super) run: Run,
-    /// The values of topic `order`.
-    pub(super) orders: Vec<Vec<u8>>,
-    pub(super) shipments: Vec<Shipment>,
-    /// An order that is written in a transaction, whose end takes an offset.
-    pub(super) transaction: Option<usize>,
-    pub(super) committed: i64,
-    pub(super) ledger: Vec<Line>,
-    /// Changes the figures of statistics.
-    pub(super) adjust: fn(&mut Value),
-    pub(super) at: u64,
+    orders: Vec<Order>,
+    pub(super) shipments: Vec<Value>,
+    /// The last order is written in a transaction, whose end takes an offset.
+    transaction: bool,
+    ledger: Vec<Line>,
+    at: u64,
+}
+
+/// A record of topic `order`.
+#[derive(Clone)]
+struct Order {
+    value: Vec<u8>,
+    key: Option<String>,
+    request: String,
 }
 
 impl Scene {
-    /// Six orders that were acknowledged and shipped, one that was refused, and one of which nothing is known.
-    pub(super) fn healthy() -> Self {
+    /// Six orders that were acknowledged, one of them twice in the log, and one that was refused.
+    pub(super) fn sound() -> Self {
         let (run, at) = (Run::draw(), BEGUN * 1000);
         let begin = Line::Run {
             at,
@@ -49,59 +50,87 @@ impl Scene {
             gateway: "http://gateway".to_owned(),
         };
         let mut scene = Self {
-            run,
             orders: Vec::new(),
             shipments: Vec::new(),
-            transaction: None,
-            committed: 0,
+            transaction: false,
             ledger: vec![begin],
-            adjust: |_| {},
             at,
         };
-        (0..6).for_each(|number| scene.order(number));
-        scene.attempt(6);
+        scene.beat(0);
+        (0..5).for_each(|number| {
+            scene.attempt(number, None);
+            scene.write(run.user_id(number), None, None);
+            scene.acknowledge(number);
+        });
+        let key = format!("load-{}", run.user_id(5));
+        scene.attempt(5, Some(&key));
+        let first = scene.write(run.user_id(5), Some(&key), None);
+        // The connection broke; the retry has an id of its own.
+        let unknown = Answer::Unknown {
+            status: None,
+            order_id: None,
+        };
+        scene.answer(5, unknown);
+        scene.attempt(5, Some(&key));
+        scene.write(run.user_id(5), Some(&key), Some(first));
+        scene.acknowledge(5);
+        scene.attempt(6, None);
         scene.answer(6, Answer::Refused { status: Some(503) });
-        scene.attempt(7);
-        scene.answer(
-            7,
-            Answer::Unknown {
-                status: None,
-                order_id: None,
-            },
-        );
+        scene.beat(7);
+        // What is not acknowledged needs a fault that explains it.
+        for phase in [
+            lab::ledger::Phase::Begun,
+            lab::ledger::Phase::Seen,
+            lab::ledger::Phase::Healed,
+        ] {
+            let (name, subjects) = ("kill-order".to_owned(), vec!["order-1".to_owned()]);
+            let at = BEGUN * 1000
+                + if phase == lab::ledger::Phase::Healed {
+                    20_000
+                } else {
+                    10_500
+                };
+            scene.ledger.push(Line::Fault {
+                at,
+                name,
+                subjects,
+                phase,
+            });
+        }
         scene
     }
 
-    pub(super) fn pass(&mut self, microseconds: u64) -> u64 {
-        self.at += microseconds;
+    fn pass(&mut self) -> u64 {
+        self.at += 1000;
         self.at
     }
 
-    /// An order on its whole way.
-    pub(super) fn order(&mut self, number: u64) {
-        self.attempt(number);
-        let offset = self.accept(number, id(NUMBER, number));
-        self.acknowledge(number, offset);
+    fn beat(&mut self, sent: u64) {
+        let at = self.pass();
+        self.ledger.push(Line::Beat { at, due: sent, sent });
     }
 
-    pub(super) fn attempt(&mut self, order: u64) {
-        let at = self.pass(1000);
+    fn attempt(&mut self, order: u64, key: Option<&str>) {
+        let at = self.pass();
         self.ledger.push(Line::Attempt {
             at,
             order,
             partition: NUMBER,
-            money: money(),
+            money: MONEY,
+            key: key.map(str::to_owned),
         });
     }
 
-    pub(super) fn answer(&mut self, order: u64, answer: Answer) {
-        let at = self.pass(1000);
+    fn answer(&mut self, order: u64, answer: Answer) {
+        let at = self.pass();
         self.ledger.push(Line::Answer { at, order, answer });
     }
 
-    pub(super) fn acknowledge(&mut self, number: u64, offset: i64) {
+    /// Acknowledges the last record.
+    fn acknowledge(&mut self, number: u64) {
+        let offset = self.orders.len() as i64 - 1;
         let receipt = Answer::Acknowledged {
-            order_id: id(NUMBER, number),
+            order_id: self.id(offset),
             partition: NUMBER,
             offset,
             replayed: false,
@@ -109,123 +138,135 @@ impl Scene {
         self.answer(number, receipt);
     }
 
-    pub(super) fn fault(&mut self, phase: Phase) {
-        let at = self.pass(SECOND * 2);
-        self.ledger.push(Line::Fault {
-            at,
-            name: "kill-kafka".to_owned(),
-            subjects: vec!["kafka".to_owned()],
-            phase,
-        });
+    fn id(&self, offset: i64) -> OrderId {
+        OrderId::new(BEGUN + offset.cast_unsigned(), NUMBER, 0)
     }
 
-    /// An order in both topics.
-    pub(super) fn accept(&mut self, number: u64, order_id: OrderId) -> i64 {
+    /// An order in both topics; a duplicate of another, if there is one. Returns its offset.
+    fn write(&mut self, user: u64, key: Option<&str>, duplicate_of: Option<i64>) -> i64 {
         let offset = self.orders.len() as i64;
-        let order = Order {
-            money: money(),
-            order_id,
-            time: BEGUN / 1000,
-            user_id: self.run.user_id(number).to_string().parse().expect("a user"),
-        };
-        self.orders.push(order.to_record());
-        self.shipments.push(shipped(Some(order_id), offset, Outcome::Shipped));
-        self.committed = offset + 1;
+        let (id, user) = (self.id(offset).to_string(), user.to_string());
+        let value = json!({"money": MONEY, "order_id": id, "time": BEGUN / 1000, "user_id": user});
+        self.orders.push(Order {
+            value: value.to_string().into_bytes(),
+            key: key.map(str::to_owned),
+            request: format!("money={MONEY}&user_id={user}"),
+        });
+        let mark = duplicate_of.unwrap_or(offset);
+        self.shipments.push(json!({
+            "order_id": id,
+            "order_offset": offset,
+            "outcome": if duplicate_of.is_some() { "duplicate" } else { "shipped" },
+            "mark": format!("{mark:032x}"),
+            "duplicate_of": duplicate_of.map(|of| self.id(of).to_string()),
+            "detail": null,
+            "packed_at": null,
+            "shipped_at": null,
+        }));
         offset
     }
 
-    /// The receipts from an offset on are for the next one.
-    pub(super) fn move_receipts(&mut self, from: i64) {
-        for line in &mut self.ledger {
-            if let Line::Answer {
-                answer: Answer::Acknowledged { offset, .. },
-                ..
-            } = line
-                && *offset >= from
-            {
-                *offset += 1;
-            }
-        }
-        self.committed += 1;
+    /// An order that is not of the ledger, in a transaction.
+    pub(super) fn write_in_transaction(&mut self) {
+        self.write(5, None, None);
+        self.transaction = true;
     }
 
     /// Writes it all to the broker.
     pub(super) async fn open(self) -> Opened {
         let kafka = real_kafka();
         create_topics(&kafka, 3).await;
-        match self.transaction {
-            None => write(&kafka, "order", NUMBER, None, &self.orders).await,
-            Some(index) => {
-                write(&kafka, "order", NUMBER, None, &self.orders[..index]).await;
-                write_transaction(&kafka, self.orders[index].clone()).await;
-                write(&kafka, "order", NUMBER, None, &self.orders[index + 1..]).await;
-            }
+        let first = self.orders.len() - usize::from(self.transaction);
+        write_orders(&kafka, &self.orders[..first]).await;
+        if first < self.orders.len() {
+            write_transaction(&kafka, self.orders[first..].to_vec()).await;
         }
-        let shipments: Vec<Vec<u8>> = self.shipments.iter().map(Shipment::to_record).collect();
+        let shipments: Vec<Vec<u8>> = self
+            .shipments
+            .iter()
+            .map(|shipment| shipment.to_string().into_bytes())
+            .collect();
         write(&kafka, "shipment", NUMBER, None, &shipments).await;
-        commit(&kafka, self.committed).await;
-        let mut figures = fold(&kafka).await;
-        (self.adjust)(&mut figures);
         let directory = tempfile::tempdir().expect("a directory");
         let mut ledger = Ledger::open(&directory.path().join("ledger")).expect("a ledger");
         self.ledger.iter().for_each(|line| ledger.write(line).expect("written"));
         Opened {
             kafka,
-            statistics: serve(figures.to_string()),
+            statistics: serve(self.figures().to_string()),
             directory,
         }
     }
-}
 
-pub(super) fn money() -> Money {
-    "5".parse().expect("money")
-}
-
-/// An id of a replica, some milliseconds after all began.
-pub(super) fn id(ordinal: u16, number: u64) -> OrderId {
-    let mut ids = OrderIdGenerator::new(partition(ordinal).into(), None);
-    ids.next(Timestamp::from_unix_millis(BEGUN + number)).expect("an id")
-}
-
-fn shipped(order_id: Option<OrderId>, order_offset: i64, outcome: Outcome) -> Shipment {
-    Shipment {
-        order_id,
-        order_offset,
-        outcome,
-        mark: None,
-        duplicate_of: None,
-        detail: None,
-        packed_at: None,
-        shipped_at: None,
+    /// What statistics shows.
+    fn figures(&self) -> Value {
+        let of = |outcome: &str| {
+            self.shipments
+                .iter()
+                .filter(|shipment| shipment["outcome"] == outcome)
+                .count()
+        };
+        let orders = self.orders.len();
+        let own = json!({
+            "orders": orders,
+            "money": orders * MONEY as usize,
+            "shipped": of("shipped"),
+            "duplicates": of("duplicate"),
+            "rejected": 0,
+        });
+        let none = json!({"orders": 0, "money": 0, "shipped": 0, "duplicates": 0, "rejected": 0});
+        let end = orders + usize::from(self.transaction);
+        json!({
+            "regions": [none, own, none],
+            "total": own,
+            "offsets": {"order": [0, end, 0], "shipment": [0, self.shipments.len(), 0]},
+        })
     }
 }
 
-async fn write_transaction(kafka: &kafka::Config, value: Vec<u8>) {
+fn headers(order: &Order) -> Vec<(&str, &str)> {
+    let request = ("idempotency-request", order.request.as_str());
+    order
+        .key
+        .iter()
+        .flat_map(|key| [("idempotency-key", key.as_str()), request])
+        .collect()
+}
+
+async fn write_orders(kafka: &kafka::Config, orders: &[Order]) {
+    let headers: Vec<_> = orders.iter().map(headers).collect();
+    let records: Vec<Record<'_>> = orders
+        .iter()
+        .zip(&headers)
+        .map(|(order, headers)| Record {
+            partition: i32::from(NUMBER),
+            key: None,
+            value: &order.value,
+            timestamp: BEGUN.cast_signed(),
+            headers,
+        })
+        .collect();
+    let mut producer = Producer::new(kafka, "test", "order").expect("a producer");
+    for outcome in producer.send_batch(&records).await {
+        outcome.expect("delivered");
+    }
+    producer.close(PATIENCE).await;
+}
+
+async fn write_transaction(kafka: &kafka::Config, orders: Vec<Order>) {
     let kafka = kafka.clone();
     let write = move || {
         let producer = TransactionalProducer::open(&kafka, "test", "test", "order", &CancellationToken::new(), |_| {});
-        let record = Record {
+        let headers: Vec<_> = orders.iter().map(headers).collect();
+        let records = orders.iter().zip(&headers).map(|(order, headers)| Record {
             partition: i32::from(NUMBER),
             key: None,
-            value: &value,
+            value: &order.value,
             timestamp: BEGUN.cast_signed(),
-            headers: &[],
-        };
-        producer.expect("a producer").write([record]).expect("written");
+            headers,
+        });
+        producer.expect("a producer").write(records).expect("written");
     };
     spawn_blocking(write).await.expect("no panic");
-}
-
-/// Commits an offset for group `repository`.
-async fn commit(kafka: &kafka::Config, offset: i64) {
-    let consumer = Consumer::new(kafka, "test", "repository", "order", Fetch::Live).expect("a consumer");
-    let metadata = String::new();
-    consumer.commit(i32::from(NUMBER), &kafka::Committed { offset, metadata });
-    eventually("the offset is committed", async || {
-        let committed = consumer.committed(i32::from(NUMBER)).expect("an answer");
-        committed.is_some_and(|committed| committed.offset == offset)
-    })
-    .await;
 }
 
 /// A statistics that has these figures, for as long as the test runs.
@@ -250,7 +291,7 @@ fn serve(figures: String) -> ServiceUrl {
 pub(super) struct Opened {
     pub(super) kafka: kafka::Config,
     pub(super) statistics: ServiceUrl,
-    pub(super) directory: TempDir,
+    directory: TempDir,
 }
 
 impl Opened {

@@ -92,7 +92,7 @@ async fn write(kafka: kafka::Config, number: u16, pause: Duration, stop: Cancell
             .map(|(_, _, key, value)| record(key.as_str(), value.as_slice()))
             .collect();
         for ((asked, order_id, ..), outcome) in batch.iter().zip(deliver(&mut producer, number, &records).await) {
-            let (status, order_id) = (None, *order_id);
+            let (status, order_id) = (None, order_id.to_string().parse().expect("an id"));
             told.answer(
                 *asked,
                 match outcome {

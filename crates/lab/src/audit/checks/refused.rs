@@ -1,0 +1,30 @@
+//! I2: no record is of an order all of whose attempts were refused.
+
+use super::super::attempts::Answered;
+use super::super::evidence::{Evidence, Owner};
+use super::super::finding::{Finding, Invariant, Place, needs_ledger};
+
+pub(super) fn check(evidence: &Evidence) -> Finding {
+    let mut finding = Finding::new(Invariant::I2);
+    let Some(ledger) = &evidence.ledger else {
+        needs_ledger(&mut finding);
+        return finding;
+    };
+    for partition in &evidence.partitions {
+        for (offset, record, owner) in partition.owned() {
+            let Owner::Attempt(first) = owner else { continue };
+            finding.checked(1);
+            let mut attempts = ledger.order(first as usize).iter();
+            if attempts.all(|attempt| attempt.answer == Answered::Refused) {
+                finding.offence(Place::order(partition.number, offset, record.id), || {
+                    "every attempt at it was refused as not written".to_owned()
+                });
+            }
+        }
+    }
+    super::ordered::check_retention(evidence, ledger, &mut finding);
+    if finding.checked == 0 {
+        finding.not_checked("the log holds no order of the ledger");
+    }
+    finding
+}
