@@ -19,6 +19,10 @@ use crate::recovery::Tail;
 /// the client must have its answer within 6 s.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
+/// An order that is acknowledged later than this has an unknown outcome. It is written within 5 s, unless this process was
+/// frozen; repository-N ships orders that are up to five minutes late.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
 /// A submission that waits for its batch.
 #[derive(Debug)]
 pub struct Job {
@@ -157,7 +161,6 @@ impl Batches {
             Ok(order_id) => order_id,
             Err(error) => {
                 tracing::warn!(service = self.service, %error, "an order is refused");
-                headers.idempotency_key.and_then(|key| keyed.remove(&key));
                 return self.refuse(reply, Failure::NotWritten(error.to_string()));
             }
         };
@@ -192,7 +195,18 @@ impl Batches {
     /// Logs the outcomes of a batch and answers its submissions.
     pub fn settle(&mut self, batch: Vec<Outgoing>, outcomes: Vec<Result<Delivery, SendError>>, now: Now) {
         for (outgoing, outcome) in batch.into_iter().zip(outcomes) {
-            let answer = self.answer(outgoing.order, outcome);
+            let age = now
+                .wall
+                .unix_millis()
+                .saturating_sub(outgoing.order.order_id.time().unix_millis());
+            let answer = match self.answer(outgoing.order, outcome) {
+                // This process stood still: repository-N may find the order too late to ship it.
+                Ok(receipt) if age > MAX_AGE.as_millis() as u64 => Err(Failure::Unknown {
+                    order_id: receipt.order_id,
+                    reason: format!("the order was written {} s after it came", age / 1000),
+                }),
+                answer => answer,
+            };
             if let (Some(idempotency), Ok(receipt)) = (outgoing.idempotency(), &answer) {
                 let expiry = now.monotonic + Mark::SPAN;
                 self.keys.insert(idempotency, outgoing.order, receipt.offset, expiry);
@@ -365,7 +379,18 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_steps_back_refuses_orders_and_does_not_keep_their_keys() {
+    fn an_order_that_is_acknowledged_after_a_freeze_has_an_unknown_outcome() {
+        let mut batches = batches();
+        let (batch, answer) = gather(&mut batches, "k", 7);
+        let mut now = Now::new();
+        now.wall = now.wall + MAX_AGE + Duration::from_secs(1);
+        batches.settle(batch, vec![Ok(Delivery { offset: 3 })], now);
+        assert!(matches!(answered(answer), Err(Failure::Unknown { .. })));
+        assert_eq!(batches.keys.len(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_refuses_orders() {
         let mut batches = batches();
         let (batch, _answer) = gather(&mut batches, "a", 7);
         write(&mut batches, batch, Ok(Delivery { offset: 3 }));

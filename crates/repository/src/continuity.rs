@@ -1,8 +1,8 @@
 //! Notices that topic `order` was recreated while it is consumed.
 //!
 //! A topic that is deleted, created again and filled beyond the position looks like one that goes on. Between the last
-//! record of the old one and the first of the new one there is a silence or an error. So the first record after either is
-//! not taken before the record at the last outcome has been read again, and is the one that the outcome speaks of.
+//! record of the old topic and the first of the new one there is a silence or an error. After either, the record at the
+//! last outcome is read again: it must be the one that the outcome speaks of. Only then is the next record taken.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const SILENCE: Duration = Duration::from_millis(250);
 
 /// What to do with a record.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// It is the next record.
     Take,
     /// It has its outcome already: it was read again as a proof.
@@ -27,7 +27,7 @@ pub(crate) enum Step {
 
 /// Whether the records that come still continue those before.
 #[derive(Debug, Default)]
-pub(crate) struct Continuity {
+pub struct Continuity {
     /// Since when nothing has come.
     silent_since: Option<Instant>,
     /// A proof is needed, whatever the time.
@@ -38,19 +38,18 @@ pub(crate) struct Continuity {
 
 impl Continuity {
     /// Nothing has come.
-    pub(crate) fn on_silence(&mut self, now: Instant) {
+    pub fn on_silence(&mut self, now: Instant) {
         self.silent_since.get_or_insert(now);
     }
 
     /// The broker does not serve the partition.
-    pub(crate) fn on_interruption(&mut self) {
+    pub fn on_interruption(&mut self) {
         self.doubtful = true;
     }
 
     /// A record has come.
-    pub(crate) fn on_record(&mut self, record: &OrderRecord, progress: &Progress, now: Instant) -> Step {
-        // After a start that an operator decided, there can be no record before the position.
-        let Some(last) = progress.last.filter(|last| last.order_offset >= 0) else {
+    pub fn on_record(&mut self, record: &OrderRecord, progress: &Progress, now: Instant) -> Step {
+        let Some(last) = progress.last else {
             return Step::Take;
         };
         if self.proving {
@@ -67,11 +66,16 @@ impl Continuity {
             .silent_since
             .take()
             .map(|since| now.saturating_duration_since(since));
-        if self.doubtful || silence > Some(SILENCE) {
-            self.proving = true;
-            return Step::ReadAgain(last.order_offset);
+        match (self.doubtful, silence > Some(SILENCE)) {
+            (false, false) => Step::Take,
+            _ if progress.is_provable => {
+                self.proving = true;
+                Step::ReadAgain(last.order_offset)
+            }
+            // Retention has removed the record. Then only an error is worth the time of a recovery.
+            (true, _) => Step::Recover("topic order was not served for a while".to_owned()),
+            (false, true) => Step::Take,
         }
-        Step::Take
     }
 }
 
@@ -102,6 +106,7 @@ mod tests {
                 outcome: Outcome::Shipped,
                 mark: shipped.mark(),
             }),
+            is_provable: true,
         }
     }
 
@@ -138,6 +143,23 @@ mod tests {
             let step = continuity.on_record(&other, &progress, now);
             assert!(matches!(step, Step::Recover(_)), "{step:?}");
         }
+    }
+
+    #[test]
+    fn without_a_record_to_prove_only_an_error_leads_to_a_recovery() {
+        let now = Instant::now();
+        let progress = Progress {
+            is_provable: false,
+            ..progress()
+        };
+        let mut continuity = silent(now);
+        assert_eq!(
+            continuity.on_record(&record(5, 8), &progress, now + SILENCE * 2),
+            Step::Take
+        );
+        continuity.on_interruption();
+        let step = continuity.on_record(&record(5, 8), &progress, now);
+        assert!(matches!(step, Step::Recover(_)), "{step:?}");
     }
 
     #[test]

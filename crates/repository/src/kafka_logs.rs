@@ -83,9 +83,10 @@ impl Logs for KafkaLogs<'_> {
             })?)
     }
 
-    fn was_shipped(&self) -> Result<bool, Interruption> {
+    fn own_commit(&self) -> Result<Option<i64>, Interruption> {
         let committed = self.orders.committed(self.partition.id())?;
-        Ok(committed.is_some_and(|committed| committed.metadata == commit_metadata(self.partition)))
+        let own = committed.filter(|committed| committed.metadata == commit_metadata(self.partition));
+        Ok(own.map(|committed| committed.offset))
     }
 
     fn write(&self, shipments: &[(Shipment, i64)]) -> Result<(), Interruption> {

@@ -31,6 +31,7 @@ use domain::{Ordinal, Partition};
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
 
+pub use crate::continuity::{Continuity, Step};
 pub use crate::decision::Batch;
 use crate::metrics::Metrics;
 pub use crate::outcome::{OrderRecord, OutcomeRecord};

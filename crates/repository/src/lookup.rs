@@ -3,16 +3,15 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use domain::{Accepted, Journey, Order, OrderId, Partition, Shipment, Shipped};
+use domain::{Accepted, Journey, Order, OrderId, Outcome, Partition, Shipment, Shipped};
 use kafka::{Config, ConsumeError, Consumer, Fetch, ReadLimits, Watermarks};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka_logs::GROUP;
 
-/// An order can stand behind records whose ids are so much younger: a record that order-N had given up, or that a broker
-/// held back while it was frozen, enters the log later than those that were made meanwhile.
+/// An order can stand behind orders that are so much younger: a record that order-N had given up enters the log later.
 const DISORDER: Duration = Duration::from_secs(6);
-/// After a freeze of any length, so many younger records can come before it: those of the first tenth of a second.
+/// An order can also stand behind so many younger orders of any age: those that a broker took up first after a freeze.
 const DISORDERED_RECORDS: u32 = 1000;
 /// Outcomes that are read rather than passed over with another fetch.
 const NEAR: i64 = 16;
@@ -87,10 +86,13 @@ impl Lookup {
         let (mut found, mut younger) = (None, 0);
         let beyond = id.time().unix_millis() + DISORDER.as_millis() as u64;
         self.read(&self.orders, from, deadline, |record| {
+            // The key of an order's record is its id; other programs may write records without one.
             let key = record.key().and_then(|key| key.parse::<OrderId>().ok());
-            if key == Some(id) {
+            if key.is_none_or(|key| key == id) {
                 let order = Order::from_record(record.value()).ok();
-                found = order.map(|order| (order, record.offset()));
+                found = order
+                    .filter(|order| order.order_id == id)
+                    .map(|order| (order, record.offset()));
             }
             younger += u32::from(key.is_some_and(|key| key.time().unix_millis() > beyond));
             if found.is_some() || younger > DISORDERED_RECORDS {
@@ -108,52 +110,64 @@ impl Lookup {
     }
 
     /// The outcome of the record of topic `order` at an offset; `None` while there is none.
+    ///
+    /// Outcomes stand in the order of topic `order`. The index of times leads near the right one, or far from it where an
+    /// outcome was written late; from there the distance in topic `order` leads on, and at last a bisection.
     fn outcome(&self, order_offset: i64, id: OrderId, deadline: Instant) -> Result<Option<Shipped>, ConsumeError> {
+        // The outcome is neither before `early` nor at `late` or after it.
+        let (mut early, mut late) = (0, i64::MAX);
         let mut from = self.first_at(&self.shipments, id)?;
-        loop {
-            match self.search(order_offset, from, deadline)? {
-                Search::Found(shipped) => return Ok(Some(*shipped)),
-                Search::Later(offset) => from = offset,
-                // The index of times leads too far where an outcome has an earlier time than its order.
-                Search::Before if from > 0 => from = 0,
-                Search::Before | Search::Missing => return Ok(None),
-            }
+        while early < late {
+            from = match self.probe(order_offset, id, from, deadline)? {
+                Probe::Found(shipped) => return Ok(Some(*shipped)),
+                Probe::Before => {
+                    late = from;
+                    early + (late - early) / 2
+                }
+                Probe::After { offset, missing } => {
+                    early = offset + 1;
+                    offset
+                        .saturating_add(missing)
+                        .clamp(early, late.saturating_sub(1).max(early))
+                }
+            };
         }
+        Ok(None)
     }
 
-    /// Reads the outcomes from an offset on. They stand in the order of topic `order`, one for each record and the ends of
-    /// transactions between them, so that the distance to a later one is known to be at least the missing records.
-    fn search(&self, order_offset: i64, from: i64, deadline: Instant) -> Result<Search, ConsumeError> {
-        let mut result = None;
+    /// Compares the first outcomes from an offset on with the one that is looked for.
+    fn probe(&self, order_offset: i64, id: OrderId, from: i64, deadline: Instant) -> Result<Probe, ConsumeError> {
+        // Without any outcome from here on, it is before, or there is none yet.
+        let mut result = Probe::Before;
         self.read(&self.shipments, from, deadline, |record| {
             let Ok(shipment) = Shipment::from_record(record.value()) else {
                 return ControlFlow::Continue(());
             };
-            let missing = order_offset - shipment.order_offset;
-            result = match missing {
-                0 => Some(Search::Found(Box::new(Shipped::new(
-                    shipment,
-                    self.partition,
-                    record.offset(),
-                )))),
-                1..=NEAR => return ControlFlow::Continue(()),
-                ..0 => Some(Search::Before),
-                _ => Some(Search::Later(record.offset() + missing)),
-            };
+            let missing = order_offset.saturating_sub(shipment.order_offset);
+            let is_skipped = shipment.outcome == Outcome::Skipped && missing <= 0;
+            if is_skipped || (missing == 0 && shipment.order_id == Some(id)) {
+                result = Probe::Found(Box::new(Shipped::new(shipment, self.partition, record.offset())));
+            } else if missing > 0 {
+                let offset = record.offset();
+                result = Probe::After { offset, missing };
+                if missing <= NEAR {
+                    return ControlFlow::Continue(());
+                }
+            }
             ControlFlow::Break(())
         })?;
-        // Nothing from `from` on: the outcome is before it, or does not exist yet.
-        Ok(result.unwrap_or(if from == 0 { Search::Missing } else { Search::Before }))
+        Ok(result)
     }
 }
 
-/// The result of reading outcomes from an offset on.
-enum Search {
+/// Where an outcome is, seen from an offset of topic `shipment`.
+enum Probe {
     Found(Box<Shipped>),
-    /// It is not before this offset.
-    Later(i64),
-    /// It is before the offset at which the reading began, if it exists.
+    /// It is before the offset, or does not exist.
     Before,
-    /// It does not exist.
-    Missing,
+    /// It is after this offset, whose outcome is of a record so many offsets before.
+    After {
+        offset: i64,
+        missing: i64,
+    },
 }

@@ -1,6 +1,6 @@
 //! Decides where to go on in topic `order` after a start.
 
-use domain::OrderId;
+use domain::{OrderId, Outcome};
 use kafka::Watermarks;
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +45,8 @@ impl Proof {
 pub(crate) struct Found {
     /// The last outcome in topic `shipment`, and whether topic `order` confirms it.
     pub(crate) last: Option<(OutcomeRecord, Proof)>,
-    /// repository-N has committed an offset before: it has shipped this partition.
-    pub(crate) was_shipped: bool,
+    /// The offset that repository-N itself has committed: it has shipped the records before.
+    pub(crate) own_commit: Option<i64>,
     /// The offsets of topic `shipment`.
     pub(crate) shipment: Watermarks,
     /// The offsets of topic `order`.
@@ -85,20 +85,27 @@ impl Found {
         let reason = match self.last {
             Some((last, Proof::Different(found))) => different(&last, found),
             Some((last, Proof::Same | Proof::Expired)) => {
-                let next = last.order_offset + 1;
-                if (low..=high).contains(&next) {
-                    return Ok(next);
+                let next = last.order_offset.saturating_add(1);
+                match self.own_commit.filter(|_| last.outcome != Outcome::Skipped) {
+                    Some(commit) if commit > next => format!(
+                        "expected outcomes up to offset {commit} of topic order, which repository-N has committed, found \
+                         them only up to offset {}",
+                        last.order_offset
+                    ),
+                    _ if (low..=high).contains(&next) => return Ok(next),
+                    _ => format!(
+                        "expected to go on at offset {next} of topic order, found only offsets {low} to {high} there"
+                    ),
                 }
-                format!("expected to go on at offset {next} of topic order, found only offsets {low} to {high} there")
             }
             // No outcome was ever written. An aborted transaction leaves offsets without a record.
-            None if self.shipment.low == 0 && !self.was_shipped => return Ok(low),
+            None if self.shipment.low == 0 && self.own_commit.is_none() => return Ok(low),
             None => format!(
                 "expected the last outcome in topic shipment, found no outcome, though this partition was shipped before \
                  (its offsets are {} to {}{})",
                 self.shipment.low,
                 self.shipment.high,
-                if self.was_shipped {
+                if self.own_commit.is_some() {
                     ", and group repository has committed an offset"
                 } else {
                     ""
@@ -128,8 +135,6 @@ fn different(last: &OutcomeRecord, found: Option<OrderId>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::Outcome;
-
     use super::*;
 
     fn last(order_offset: i64, proof: Proof) -> Option<(OutcomeRecord, Proof)> {
@@ -146,7 +151,7 @@ mod tests {
     fn found(last: Option<(OutcomeRecord, Proof)>) -> Found {
         Found {
             last,
-            was_shipped: true,
+            own_commit: Some(10),
             shipment: Watermarks { low: 5, high: 9 },
             order: Watermarks { low: 10, high: 20 },
         }
@@ -167,14 +172,14 @@ mod tests {
     fn a_partition_that_was_never_shipped_starts_at_the_beginning() {
         for high in [0, 3] {
             let fresh = Found {
-                was_shipped: false,
+                own_commit: None,
                 shipment: Watermarks { low: 0, high },
                 ..found(None)
             };
             assert_eq!(fresh.position(), Ok(10));
             // A recreated `shipment`: only the commit of repository-N itself tells.
             let recreated = Found {
-                was_shipped: true,
+                own_commit: Some(10),
                 ..fresh
             };
             assert!(recreated.position().is_err());
@@ -186,11 +191,16 @@ mod tests {
         for lost in [
             found(None),
             Found {
-                was_shipped: false,
+                own_commit: None,
                 ..found(None)
             },
             found(last(8, Proof::Expired)),
             found(last(20, Proof::Same)),
+            // The end of `shipment` is gone: repository-N had shipped more.
+            Found {
+                own_commit: Some(13),
+                ..found(last(11, Proof::Same))
+            },
             // The topic was recreated, and has grown beyond the old position.
             found(last(11, Proof::Different(None))),
         ] {

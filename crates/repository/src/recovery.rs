@@ -1,6 +1,7 @@
 //! Reads back what repository-N has done, from topic `shipment` alone.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use domain::{Detail, Mark, OrderId, Outcome, Shipment, Timestamp, Topic};
 use kafka::Watermarks;
@@ -10,9 +11,8 @@ use crate::outcome::{OrderRecord, OutcomeRecord};
 use crate::position::{Found, LostPosition, OnLostPosition, Proof};
 use crate::window::{REACH, Window, median};
 
-/// Offsets at the end of `shipment` that are searched for the last outcomes: more than a transaction has. If all of them
-/// belong to aborted transactions, eight times as many are searched, and so on.
-pub(crate) const TAIL_OFFSETS: i64 = 2048;
+/// Orders of one moment enter the log in any order: an order is older than another only beyond this.
+const CLEARLY: Duration = Duration::from_secs(60);
 
 /// One partition of the topics `order` and `shipment`, as repository-N reads and writes it.
 ///
@@ -20,6 +20,10 @@ pub(crate) const TAIL_OFFSETS: i64 = 2048;
 pub trait Logs {
     /// Why a read or a write failed.
     type Error;
+
+    /// Offsets at the end of `shipment` that are searched for the last outcomes: more than a transaction has. If all of
+    /// them belong to aborted transactions, eight times as many are searched, and so on.
+    const TAIL_OFFSETS: i64 = 2048;
 
     /// The offsets that the partition holds.
     ///
@@ -45,11 +49,11 @@ pub trait Logs {
     /// When they cannot be read to the end.
     fn read_outcomes(&self, offsets: Range<i64>, visit: &mut dyn FnMut(i64, OutcomeRecord)) -> Result<(), Self::Error>;
 
-    /// Returns `true` if the offset that group `repository` has committed was committed by repository-N itself.
+    /// The offset that group `repository` has committed, if repository-N itself has committed it.
     ///
     /// # Errors
     /// When the broker does not answer.
-    fn was_shipped(&self) -> Result<bool, Self::Error>;
+    fn own_commit(&self) -> Result<Option<i64>, Self::Error>;
 
     /// Writes outcomes, each with its time in Unix milliseconds.
     ///
@@ -86,6 +90,8 @@ pub struct Progress {
     pub window: Window,
     /// The last outcome.
     pub last: Option<OutcomeRecord>,
+    /// The record of the last outcome is still in topic `order`.
+    pub is_provable: bool,
 }
 
 impl Progress {
@@ -95,7 +101,7 @@ impl Progress {
             let outcome = OutcomeRecord::from(shipment);
             self.window.add(&outcome);
             self.position = outcome.order_offset + 1;
-            self.last = Some(outcome);
+            (self.last, self.is_provable) = (Some(outcome), true);
         }
     }
 
@@ -161,9 +167,9 @@ fn recover<L: Logs>(logs: &L) -> Result<Result<Progress, LostPosition>, L::Error
         let is_order = outcome.outcome != Outcome::Skipped;
         first = first.or(outcome.order_id.filter(|_| is_order));
     })?;
-    // Retention has removed the orders before the first one: those are not shipped again, but a new one is no repetition.
+    // Retention has removed the outcomes before the first one. An order that is clearly older than that can have had one.
     if let Some(first) = first.filter(|_| from > 0 && from == shipment.low) {
-        window.forget_until(first.time() - Mark::SPAN);
+        window.forget_until(first.time() - Mark::SPAN - CLEARLY);
     }
     let order = logs.bounds(Topic::Order)?;
     let proof = match &last {
@@ -175,7 +181,7 @@ fn recover<L: Logs>(logs: &L) -> Result<Result<Progress, LostPosition>, L::Error
     };
     let found = Found {
         last: proof,
-        was_shipped: last.is_none() && logs.was_shipped()?,
+        own_commit: logs.own_commit()?,
         shipment,
         order,
     };
@@ -185,12 +191,13 @@ fn recover<L: Logs>(logs: &L) -> Result<Result<Progress, LostPosition>, L::Error
         outcomes_read,
         window,
         last,
+        is_provable: proof.is_some_and(|(_, proof)| proof == Proof::Same),
     }))
 }
 
 /// The offset of `shipment` from which the window is read, and its time: fifteen minutes before that of the log.
 fn start_of_window<L: Logs>(logs: &L, shipment: Watermarks) -> Result<(i64, Timestamp), L::Error> {
-    let mut offsets = TAIL_OFFSETS;
+    let mut offsets = L::TAIL_OFFSETS;
     loop {
         let from = shipment.low.max(shipment.high.saturating_sub(offsets));
         let mut times = Vec::new();
@@ -200,13 +207,28 @@ fn start_of_window<L: Logs>(logs: &L, shipment: Watermarks) -> Result<(i64, Time
         let last = times.len().saturating_sub(Window::MEDIAN_OF);
         if let Some(time) = median(times.drain(last..)) {
             let start = Timestamp::from_unix_millis(time) - REACH;
-            // Not after the tail: a record there can have an older time.
-            return Ok((logs.shipment_at(start)?.clamp(shipment.low, from), start));
+            let indexed = logs.shipment_at(start)?.clamp(shipment.low, from);
+            return Ok((before_all_younger(logs, shipment, indexed, start)?, start));
         }
         if from == shipment.low {
             return Ok((from, Timestamp::from_unix_millis(0)));
         }
         offsets = offsets.saturating_mul(8);
+    }
+}
+
+/// Goes back from an offset until the outcomes before it are older than `start`. The index of times can lead too far: an
+/// outcome has the time at which it was shipped if the clock of repository-N was behind the id of its order.
+fn before_all_younger<L: Logs>(logs: &L, shipment: Watermarks, from: i64, start: Timestamp) -> Result<i64, L::Error> {
+    let mut from = from;
+    loop {
+        let mut youngest = None;
+        let near = shipment.low.max(from - L::TAIL_OFFSETS)..from;
+        logs.read_outcomes(near, &mut |_, outcome| youngest = youngest.max(outcome.order_id))?;
+        if from == shipment.low || youngest.is_some_and(|id| id.time() <= start) {
+            return Ok(from);
+        }
+        from = shipment.low.max(shipment.high - 2 * (shipment.high - from).max(1));
     }
 }
 

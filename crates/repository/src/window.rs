@@ -7,8 +7,8 @@ use domain::{Mark, OrderId, Outcome, Timestamp};
 
 use crate::outcome::OutcomeRecord;
 
-/// Orders leave the window when they are this far behind the time of the log: five minutes more than the ids of the same
-/// order can be apart, so that a record can come five minutes late and still be judged.
+/// Orders leave the window when they are this far behind the time of the log. The ids of the same order are at most ten
+/// minutes apart, so a record that comes five minutes late can still be judged.
 pub(crate) const REACH: Duration = Duration::from_secs(15 * 60);
 /// Shipped orders that are remembered at most: fifteen minutes at 1,000 orders/s for one region, in some 55 MiB.
 const CAPACITY: usize = 900_000;
@@ -54,8 +54,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub struct Window {
     shipped: ShippedMarks,
-    /// The keys of `shipped`, in the order of the log.
-    queue: VecDeque<(Mark, u64)>,
+    /// The orders in `shipped`, in the order of the log.
+    queue: VecDeque<(Mark, OrderId)>,
     /// The times of the last ids in the log, in Unix milliseconds.
     times: VecDeque<u64>,
     /// Orders up to this time may have left the window.
@@ -83,7 +83,12 @@ impl Window {
 
     /// Adds the next outcome of the log.
     pub(crate) fn add(&mut self, outcome: &OutcomeRecord) {
-        let Some(id) = outcome.order_id.filter(|_| outcome.outcome != Outcome::Skipped) else {
+        if outcome.outcome == Outcome::Skipped {
+            // The operator has decided about old orders: they are not too late.
+            self.forgotten = Timestamp::from_unix_millis(0);
+            return;
+        }
+        let Some(id) = outcome.order_id else {
             return;
         };
         if self.times.len() == Self::MEDIAN_OF {
@@ -92,14 +97,14 @@ impl Window {
         self.times.push_back(id.time().unix_millis());
         if let (Outcome::Shipped, Some(mark)) = (outcome.outcome, outcome.mark) {
             self.shipped.insert(mark, id);
-            self.queue.push_back((mark, slot(id)));
+            self.queue.push_back((mark, id));
         }
         self.expire();
     }
 
     fn expire(&mut self) {
         let oldest = slot(OrderId::smallest_at(self.log_time() - REACH));
-        while self.queue.front().is_some_and(|(_, slot)| *slot < oldest) {
+        while self.queue.front().is_some_and(|(_, id)| slot(*id) < oldest) {
             if let Some(id) = self.pop() {
                 self.forget_until(id.time());
             }
@@ -112,8 +117,12 @@ impl Window {
     }
 
     fn pop(&mut self) -> Option<OrderId> {
-        let key = self.queue.pop_front()?;
-        self.shipped.0.remove(&key)
+        let (mark, id) = self.queue.pop_front()?;
+        let key = (mark, slot(id));
+        if self.shipped.0.get(&key) == Some(&id) {
+            self.shipped.0.remove(&key);
+        }
+        Some(id)
     }
 
     /// The time of the log: the median of its last ids.

@@ -17,7 +17,7 @@ use crate::interruption::Interruption;
 use crate::kafka_logs::{GROUP, KafkaLogs, commit_metadata, order_record, write};
 use crate::metrics::Metrics;
 use crate::outcome::OutcomeRecord;
-use crate::recovery::{self, Progress, TAIL_OFFSETS};
+use crate::recovery::{self, Logs as _, Progress};
 
 /// How often a wait looks at the stop signal.
 const POLL: Duration = Duration::from_millis(100);
@@ -26,8 +26,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the broker is asked for the end of the partition while there is a backlog, and while nothing comes.
 const BUSY_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_PROBE_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the group's offset is committed.
+/// How often the group's offset is committed, while it changes and while it does not: a broker forgets an old commit.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often a full window is logged.
 const FULL_WINDOW_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The most orders in one transaction. Kafka's own test of transactions has 750 records in each.
@@ -47,6 +48,8 @@ pub(crate) struct Worker {
     metrics: Metrics,
     /// The position after the last outcome that this process has committed or read back.
     position: Option<i64>,
+    /// The broker has aborted a transaction, and it is not known whether another process has taken over since.
+    timed_out: bool,
     /// When the broker was last asked for the end of the partition.
     probed: Instant,
     /// Since when the broker does not serve the partition.
@@ -76,6 +79,7 @@ impl Worker {
             shutdown,
             metrics,
             position: None,
+            timed_out: false,
             probed: now,
             interrupted: None,
             committed: (0, now),
@@ -88,10 +92,9 @@ impl Worker {
     /// # Errors
     /// When the position is lost, records are damaged, or the transactional id was taken over.
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
-        let mut timed_out = false;
         loop {
-            let Err(interruption) = self.round(timed_out);
-            timed_out = matches!(interruption, Interruption::TimedOut { .. });
+            let Err(interruption) = self.round();
+            self.timed_out |= matches!(interruption, Interruption::TimedOut { .. });
             match interruption {
                 Interruption::Stopped => return Ok(()),
                 Interruption::Failed(error) => return Err(error),
@@ -108,12 +111,13 @@ impl Worker {
         }
     }
 
-    fn round(&mut self, timed_out: bool) -> Result<Infallible, Interruption> {
+    fn round(&mut self) -> Result<Infallible, Interruption> {
         if self.shutdown.is_cancelled() {
             return Err(Interruption::Stopped);
         }
-        if timed_out {
+        if self.timed_out {
             self.check_successor()?;
+            self.timed_out = false;
         }
         // Opened before the logs are read: only after the predecessor's transaction is settled do they say where it ended.
         let producer = TransactionalProducer::open(
@@ -153,7 +157,7 @@ impl Worker {
             .map_err(|error| Interruption::Failed(error.into()))?;
         shipments.wait_for_broker()?;
         let Watermarks { low, high } = shipments.watermarks(self.partition.id())?;
-        let (tail, mut last) = (low.max(high - TAIL_OFFSETS)..high, None);
+        let (tail, mut last) = (low.max(high - KafkaLogs::TAIL_OFFSETS)..high, None);
         shipments.read_all(self.partition.id(), tail, &self.shutdown, |record| {
             last = OutcomeRecord::from_record(record.value()).or(last);
         })?;
@@ -260,7 +264,12 @@ impl Worker {
     fn housekeep(&mut self, progress: &mut Progress, batching: &mut Batching) -> Result<(), Interruption> {
         self.metrics.lag.set(batching.lag());
         let (offset, at) = self.committed;
-        if offset != progress.position && at.elapsed() > COMMIT_INTERVAL {
+        let interval = if offset == progress.position {
+            IDLE_COMMIT_INTERVAL
+        } else {
+            COMMIT_INTERVAL
+        };
+        if at.elapsed() > interval {
             let committed = Committed {
                 offset: progress.position,
                 metadata: commit_metadata(self.partition),

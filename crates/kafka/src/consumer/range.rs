@@ -60,8 +60,8 @@ impl RangeProgress {
         belongs
     }
 
-    /// The offsets before `position` have been read: by an event of this assignment. Offsets without a record, such as
-    /// the ends of transactions, are passed only so.
+    /// An event of this assignment says that the offsets before `position` have been read. Only such a position passes
+    /// over offsets without a record, as the ends of transactions are.
     pub fn on_position(&mut self, position: i64) {
         self.next = self.next.max(position);
     }
@@ -85,24 +85,24 @@ impl Consumer {
             return Ok(());
         }
         self.assign([(partition, offsets.start)])?;
-        // The clock is read only while nothing comes: a log has millions of records.
-        let (mut idle_since, mut interruption) = (None::<Instant>, String::new());
+        let mut interruption = String::new();
+        let mut deadline = limits.deadline.unwrap_or_else(|| Instant::now() + STALL_TIMEOUT);
+        let mut is_read = false;
         while !progress.is_complete() {
             if limits.stop.is_cancelled() {
                 return Err(ConsumeError::Stopped {
                     topic: self.topic.clone(),
                 });
             }
-            let now = Instant::now;
-            match self.poll(
-                limits
-                    .deadline
-                    .map_or(POLL, |deadline| deadline.saturating_duration_since(now()).min(POLL)),
-            )? {
+            match self.poll(POLL)? {
+                // Without a deadline the clock is read only while nothing comes: a log has millions of records.
                 Event::Record(record) => {
-                    idle_since = None;
+                    is_read = true;
                     if progress.on_record(record.offset()) && visit(&record).is_break() {
                         break;
+                    }
+                    if limits.deadline.is_none() {
+                        continue;
                     }
                 }
                 Event::End(_) => {
@@ -112,16 +112,17 @@ impl Consumer {
                 }
                 Event::Interrupted(error @ ConsumeError::Forbidden(_)) => return Err(error),
                 Event::Interrupted(error) => interruption = error.to_string(),
-                Event::Idle => {
-                    let stall = *idle_since.get_or_insert_with(now) + STALL_TIMEOUT;
-                    if now() >= limits.deadline.unwrap_or(stall) {
-                        return Err(ConsumeError::Stalled {
-                            topic: self.topic.clone(),
-                            partition,
-                            reason: interruption,
-                        });
-                    }
-                }
+                Event::Idle => {}
+            }
+            if std::mem::take(&mut is_read) && limits.deadline.is_none() {
+                deadline = Instant::now() + STALL_TIMEOUT;
+            }
+            if !progress.is_complete() && Instant::now() >= deadline {
+                return Err(ConsumeError::Stalled {
+                    topic: self.topic.clone(),
+                    partition,
+                    reason: interruption,
+                });
             }
         }
         self.consumer.unassign().map_err(self.error("leave partitions"))

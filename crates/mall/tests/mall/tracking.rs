@@ -166,6 +166,21 @@ async fn an_order_that_waits_has_no_shipment() {
 }
 
 #[tokio::test]
+async fn an_order_far_behind_the_last_outcome_has_no_shipment_yet() {
+    let slow = |config: &mut embedded::Config| config.repository.handling_time = Duration::from_secs(3);
+    let stage = Stage::on_mock(slow).await;
+    stage.client.order(stage.gateway(), 1).await;
+    stage.settled(1).await;
+    let orders = join_all((0..60).map(|_| stage.client.order(stage.gateway(), 1))).await;
+    for order in [&orders[0], &orders[59]] {
+        let reply = ask(&stage, &order.order_id()).await;
+        assert_eq!(journey(&reply).shipment, None, "{}", reply.text);
+        assert!(reply.took < Duration::from_secs(1), "{:?}", reply.took);
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_hundred_questions_at_once_are_answered() {
     let stage = Stage::on_mock(|_| {}).await;
     let ids = join_all((0..100).map(async |_| stage.client.order(stage.gateway(), 1).await.order_id())).await;

@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Instant;
 
 use domain::{Order, RequestText, Shipment, Timestamp, Topic, mark};
 use kafka::{RangeProgress, Watermarks};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use repository::{Batch, Logs, OnLostPosition, OrderRecord, OutcomeRecord, Progress, StartError};
+use repository::{Batch, Continuity, Logs, OnLostPosition, OrderRecord, OutcomeRecord, Progress, StartError, Step};
 
 use crate::broker::{Fate, OrderEntry, Partition, Refusal, ShipmentEntry};
 use crate::world::Mistake;
@@ -66,8 +67,40 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Reads the next records as the worker does; `None` if the topic is not what it was.
+    fn next_batch(&self, progress: &Progress, continuity: &mut Continuity, most: i64) -> Option<Batch> {
+        let (mut batch, mut next) = (Batch::default(), progress.position);
+        while next < self.partition.borrow().high_watermark.min(progress.position + most) {
+            let mut found = None;
+            self.read_orders(next..next + 1, &mut |record| found = Some(record))
+                .expect("a read in memory");
+            let Some(record) = found else { break };
+            let step = match self.mistake {
+                Mistake::NoProof => Step::Take,
+                _ => continuity.on_record(&record, progress, Instant::now()),
+            };
+            match step {
+                Step::Take => progress.decide(&mut batch, record),
+                Step::Pass => {}
+                Step::ReadAgain(offset) => {
+                    batch = Batch::default();
+                    next = offset;
+                    continue;
+                }
+                Step::Recover(_) => return None,
+            }
+            next += 1;
+        }
+        Some(batch)
+    }
+}
+
 impl Logs for Connection {
     type Error = Refusal;
+
+    /// Few, so that a start does not read the whole log.
+    const TAIL_OFFSETS: i64 = 8;
 
     fn bounds(&self, topic: Topic) -> Result<Watermarks, Refusal> {
         let partition = self.partition.borrow();
@@ -122,8 +155,9 @@ impl Logs for Connection {
         Ok(())
     }
 
-    fn was_shipped(&self) -> Result<bool, Refusal> {
-        Ok(self.partition.borrow().committed.is_some_and(|(_, is_own)| is_own))
+    fn own_commit(&self) -> Result<Option<i64>, Refusal> {
+        let committed = self.partition.borrow().committed;
+        Ok(committed.filter(|(_, is_own)| *is_own).map(|(offset, _)| offset))
     }
 
     fn write(&self, shipments: &[(Shipment, i64)]) -> Result<(), Refusal> {
@@ -144,6 +178,9 @@ fn content_of(last: &OutcomeRecord) -> Result<(Order, domain::Mark), domain::Not
 pub(crate) struct Repository {
     connection: Connection,
     progress: Option<Progress>,
+    continuity: Continuity,
+    /// The difference of its clock to that of order-N, in milliseconds.
+    skew: i64,
 }
 
 impl Repository {
@@ -155,10 +192,18 @@ impl Repository {
             mistake,
             last: RefCell::default(),
         };
+        let skew = connection.rng.borrow_mut().random_range(-500_000..500_000);
         Self {
             connection,
             progress: None,
+            continuity: Continuity::default(),
+            skew,
         }
+    }
+
+    /// The broker does not serve the partition for a moment.
+    pub(crate) fn interrupt(&mut self) {
+        self.continuity.on_interruption();
     }
 
     /// One step: takes over, or ships a few records. An error ends the process.
@@ -167,15 +212,14 @@ impl Repository {
             self.progress = self.start()?;
             return Ok(());
         };
-        let high = self.connection.partition.borrow().high_watermark;
-        let (mut batch, end) = (Batch::default(), high.min(progress.position + most));
-        let shipped = self.connection.read_orders(progress.position..end, &mut |record| {
-            progress.decide(&mut batch, record)
-        });
-        shipped.expect("a read in memory");
+        let Some(batch) = self.connection.next_batch(progress, &mut self.continuity, most) else {
+            self.progress = None;
+            return Ok(());
+        };
         if batch.is_empty() {
             return Ok(());
         }
+        let now = Timestamp::from_unix_millis(now.unix_millis().saturating_add_signed(self.skew));
         let shipments = batch.shipments(now, now);
         match self.connection.write(&shipments) {
             Ok(()) => {
@@ -205,6 +249,7 @@ impl Repository {
         }
         match started {
             Ok(mut progress) => {
+                self.continuity = Continuity::default();
                 let committed = self.connection.partition.borrow().committed;
                 if let (Mistake::TrustGroup, Some((offset, _))) = (self.connection.mistake, committed) {
                     progress.position = progress.position.max(offset);
