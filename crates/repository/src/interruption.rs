@@ -55,7 +55,7 @@ impl From<TransactionError> for Interruption {
     }
 }
 
-impl From<StartError<Interruption>> for Interruption {
+impl From<StartError<Self>> for Interruption {
     fn from(error: StartError<Self>) -> Self {
         match error {
             StartError::Lost(lost) => Self::Failed(lost.into()),

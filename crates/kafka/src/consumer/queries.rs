@@ -218,11 +218,10 @@ impl Consumer {
     /// Commits an offset for the group, for displays of the lag. The commit is under way when this returns.
     pub fn commit(&self, partition: i32, committed: &Committed) {
         let Committed { offset, metadata } = committed;
-        let list = self.list([(partition, Offset::Offset(*offset))]).map(|list| {
+        let list = self.list([(partition, Offset::Offset(*offset))]).inspect(|list| {
             if let Some(mut element) = list.find_partition(&self.topic, partition) {
                 element.set_metadata(metadata);
             }
-            list
         });
         if let Err(error) = list.and_then(|list| self.consumer.commit(&list, CommitMode::Async)) {
             tracing::debug!(topic = self.topic, partition, offset, %error, "the offset was not committed");
