@@ -67,7 +67,6 @@ pub(crate) struct World {
     requests: u32,
     /// The outcomes that retention has removed.
     removed: Vec<Shipment>,
-    recreated: bool,
 }
 
 impl World {
@@ -86,7 +85,6 @@ impl World {
             acknowledged: Vec::new(),
             requests: 0,
             removed: Vec::new(),
-            recreated: false,
         }
     }
 
@@ -106,15 +104,13 @@ impl World {
     pub(crate) fn run(mut self) -> Result<(), String> {
         let recreates_at = (self.rng.random_range(0..20) == 0).then(|| self.rng.random_range(10..STEPS));
         for step in 0..STEPS {
-            if Some(step) == recreates_at {
+            if Some(step) == recreates_at && self.partition.borrow().outcomes().next().is_some() {
                 self.recreate();
+                return self.check_recreated();
             }
             let pause = Duration::from_millis(self.rng.random_range(0..2_000));
             self.pass(pause);
             self.step()?;
-            if self.recreated {
-                return self.check_recreated();
-            }
         }
         self.heal()?;
         self.check()
@@ -288,9 +284,6 @@ impl World {
 
     /// Topic `order` is recreated and filled with other orders.
     fn recreate(&mut self) {
-        if self.partition.borrow().outcomes().next().is_none() {
-            return;
-        }
         let count = self.rng.random_range(0..2 * self.partition.borrow().orders.len() + 2);
         let id = OrderId::smallest_at(self.wall).get() | (1 << 12);
         let entry = |number| OrderEntry {
@@ -301,7 +294,6 @@ impl World {
         let entries = (0..count as u64).map(entry).collect();
         self.partition.borrow_mut().recreate_order(entries);
         self.repositories.iter_mut().for_each(Repository::interrupt);
-        self.recreated = true;
     }
 
     /// No repository may take the new topic for the old one: neither one that starts, nor one that runs.
