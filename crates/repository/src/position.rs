@@ -12,7 +12,8 @@ use crate::outcome::{OrderRecord, OutcomeRecord};
 pub enum OnLostPosition {
     /// Do not start.
     Refuse,
-    /// Ship all records that are in topic `order`, though some may have been shipped.
+    /// Ship the records that are in topic `order`, though some may have been shipped. Orders that the window knows, or that
+    /// are too old for it, are still not shipped again.
     Earliest,
     /// Ship only records that come from now on, though some before may not have been shipped.
     Latest,

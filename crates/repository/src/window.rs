@@ -83,12 +83,7 @@ impl Window {
 
     /// Adds the next outcome of the log.
     pub(crate) fn add(&mut self, outcome: &OutcomeRecord) {
-        if outcome.outcome == Outcome::Skipped {
-            // The operator has decided about old orders: they are not too late.
-            self.forgotten = Timestamp::from_unix_millis(0);
-            return;
-        }
-        let Some(id) = outcome.order_id else {
+        let Some(id) = outcome.order_id.filter(|_| outcome.outcome != Outcome::Skipped) else {
             return;
         };
         if self.times.len() == Self::MEDIAN_OF {
