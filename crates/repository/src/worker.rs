@@ -232,7 +232,7 @@ impl Worker {
                         Step::ReadAgain(offset) => {
                             batch = Batch::default();
                             batching.read_again(progress.position);
-                            self.orders.assign([(self.partition.id(), offset)])?;
+                            self.read_again(offset, progress, continuity)?;
                         }
                         Step::Recover(reason) => return Err(Interruption::Restart { reason }),
                     }
@@ -258,6 +258,24 @@ impl Worker {
             }
         }
         Err(Interruption::Stopped)
+    }
+
+    /// Reads from the record of the last outcome on, to prove that the topic still is the same; or from the position on, if
+    /// retention has removed that record.
+    fn read_again(
+        &self,
+        offset: i64,
+        progress: &mut Progress,
+        continuity: &mut Continuity,
+    ) -> Result<(), Interruption> {
+        let partition = self.partition.id();
+        let is_expired = offset < self.orders.watermarks(partition)?.low;
+        if is_expired {
+            progress.is_provable = false;
+            *continuity = Continuity::default();
+        }
+        let from = if is_expired { progress.position } else { offset };
+        Ok(self.orders.assign([(partition, from)])?)
     }
 
     /// Updates the lag and the group's offset, and checks now and then whether the broker is there at all.
