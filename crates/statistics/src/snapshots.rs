@@ -6,7 +6,6 @@ mod writer;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::Snapshot;
 use kafka::{Consumer, Fetch};
 use service::Latch;
 use tokio::sync::SetOnce;
@@ -28,8 +27,8 @@ pub(crate) struct Snapshots {
     /// The name of this service in its log.
     pub(crate) service: String,
     pub(crate) figures: Arc<Figures>,
-    /// Where the snapshot goes that was found, or an empty one.
-    pub(crate) found: Arc<SetOnce<Snapshot>>,
+    /// Set once the figures have what the snapshot has.
+    pub(crate) restored: Arc<SetOnce<()>>,
     pub(crate) latch: Latch,
     pub(crate) shutdown: CancellationToken,
 }
@@ -57,11 +56,12 @@ impl Snapshots {
             client_id,
             service: self.service,
             figures: self.figures,
-            snapshot: found.snapshot.clone(),
+            snapshot: found.snapshot,
             failing: false,
         };
+        writer.figures.restore(&writer.snapshot);
         // It is set here alone.
-        let _ = self.found.set(found.snapshot);
+        let _ = self.restored.set(());
         if found.replaceable {
             writer.run(changes, &self.shutdown).await;
         } else {
