@@ -59,7 +59,9 @@ impl Figures {
 
     /// Adds the regions up to this partition.
     pub(crate) fn grow(&self, last: Partition) {
-        let partitions = (0..).map_while(|number| Ordinal::try_from(number).ok()).map(Partition::from);
+        let partitions = (0..)
+            .map_while(|number| Ordinal::try_from(number).ok())
+            .map(Partition::from);
         self.lock().grow(partitions.take(last.index() + 1));
         self.changed.send_replace(());
     }

@@ -90,7 +90,12 @@ impl Reader {
             failure => failure.to_string(),
         };
         if renew {
-            tracing::warn!(service = self.service, partition = self.partition.id(), reason = problem, "the client is replaced");
+            tracing::warn!(
+                service = self.service,
+                partition = self.partition.id(),
+                reason = problem,
+                "the client is replaced"
+            );
             if let Err(error) = source::renew(&mut self.sources) {
                 problem = format!("could not make another client: {error}");
             }
@@ -102,7 +107,12 @@ impl Reader {
     fn show(&self, problem: String) {
         if self.set_problem(Some(problem.clone())) {
             let (service, partition) = (self.service.as_str(), self.partition.id());
-            tracing::warn!(service, partition, reason = problem, "the figures of this region may be incomplete");
+            tracing::warn!(
+                service,
+                partition,
+                reason = problem,
+                "the figures of this region may be incomplete"
+            );
         }
         self.release();
     }
@@ -207,7 +217,11 @@ impl Reader {
     /// Everything has been counted that was there when this region began.
     fn caught_up(&self, begun: Instant) {
         if self.set_problem(None) {
-            let (service, partition, seconds) = (self.service.as_str(), self.partition.id(), begun.elapsed().as_secs_f32());
+            let (service, partition, seconds) = (
+                self.service.as_str(),
+                self.partition.id(),
+                begun.elapsed().as_secs_f32(),
+            );
             let [order, shipment] = self.sources.each_ref().map(|source| source.counted.take());
             tracing::info!(service, partition, order, shipment, seconds, "caught up");
         }
@@ -229,7 +243,11 @@ impl Reader {
     /// Counts one record. One line is logged for each order that comes in; those that were in the log already when the
     /// service started have had theirs.
     fn count(&self, record: &ConsumedRecord<'_>) {
-        let Some(source) = self.sources.iter().find(|source| source.consumer.topic() == record.topic()) else {
+        let Some(source) = self
+            .sources
+            .iter()
+            .find(|source| source.consumer.topic() == record.topic())
+        else {
             return;
         };
         let (value, offset, timestamp) = (record.value(), record.offset(), record.timestamp());
@@ -238,13 +256,19 @@ impl Reader {
         }
         match source.topic {
             Topic::Shipment => {
-                let counted = self.figures.lock().count_shipment(self.partition, offset, timestamp, value);
+                let counted = self
+                    .figures
+                    .lock()
+                    .count_shipment(self.partition, offset, timestamp, value);
                 if let Some(shipment) = counted {
                     self.figures.remember_shipment(self.partition, &shipment);
                 }
             }
             Topic::Order => {
-                let counted = self.figures.lock().count_order(self.partition, offset, timestamp, value);
+                let counted = self
+                    .figures
+                    .lock()
+                    .count_order(self.partition, offset, timestamp, value);
                 if let Ok(Some(id)) = counted {
                     self.figures.remember_order(self.partition, offset, id);
                 }

@@ -57,7 +57,8 @@ impl Regions {
             match found {
                 Ok(partitions) => {
                     let new: Vec<Partition> = partitions.iter().copied().skip(known).collect();
-                    self.start(&new, known == 0, &mut readers).context("could not make a consumer")?;
+                    self.start(&new, known == 0, &mut readers)
+                        .context("could not make a consumer")?;
                     known += new.len();
                 }
                 // With regions there is something to show: the figures are good, if not of this moment.
@@ -82,7 +83,9 @@ impl Regions {
         let shipment = self.consumer.sharing_client(&self.kafka, Topic::Shipment.name());
         let mut count = 0;
         for consumer in [&self.consumer, &shipment] {
-            let answer = consumer.leaders_within(timeout).map_err(|error| consumer.outage(&error));
+            let answer = consumer
+                .leaders_within(timeout)
+                .map_err(|error| consumer.outage(&error));
             let reached = answer.as_ref().map(|_| ()).map_err(Clone::clone);
             self.figures.record_readiness(KAFKA, reached);
             match answer?.len() {
@@ -90,7 +93,9 @@ impl Regions {
                 partitions => count = count.max(partitions),
             }
         }
-        let replicas = i64::try_from(count).map(Replicas::try_from).map_err(|error| error.to_string())?;
+        let replicas = i64::try_from(count)
+            .map(Replicas::try_from)
+            .map_err(|error| error.to_string())?;
         Ok(replicas.map_err(|error| error.to_string())?.partitions().collect())
     }
 

@@ -98,9 +98,15 @@ impl Source {
         stop: &CancellationToken,
     ) -> Result<Option<LastRecord>, Failure> {
         let mut found = None;
-        self.consumer.read_all(partition.id(), offset..offset + 1, stop, |record| {
-            found = Some(LastRecord::new(self.topic, record.offset(), record.timestamp(), record.value()));
-        })?;
+        self.consumer
+            .read_all(partition.id(), offset..offset + 1, stop, |record| {
+                found = Some(LastRecord::new(
+                    self.topic,
+                    record.offset(),
+                    record.timestamp(),
+                    record.value(),
+                ));
+            })?;
         Ok(found)
     }
 

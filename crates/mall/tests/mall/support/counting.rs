@@ -85,7 +85,9 @@ impl Counting {
             for line in self.lines() {
                 if line["message"] == "caught up" {
                     let region = line["partition"].as_u64();
-                    records.entry(region).or_insert_with(|| line[topic].as_u64().expect("a number"));
+                    records
+                        .entry(region)
+                        .or_insert_with(|| line[topic].as_u64().expect("a number"));
                 }
             }
             records.len() == 3
