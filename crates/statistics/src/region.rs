@@ -31,8 +31,8 @@ const GATHERING_TIME: Duration = Duration::from_millis(20);
 /// The time between a failure and the next attempt to begin.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of the question whether there are records that have not come.
-const CHECK_INTERVAL: Duration = Duration::from_secs(30);
-/// The same while that is doubtful.
+const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+/// The same while that is doubtful, as it is of a client that has just begun.
 const DOUBT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Counts one region. Blocks its thread.
@@ -147,7 +147,7 @@ impl Reader {
     /// Counts what comes, until it is told to stop.
     fn read(&mut self) -> Result<(), Failure> {
         let (begun, mut behind, mut reading) = (Instant::now(), true, false);
-        let mut check_at = begun + CHECK_INTERVAL;
+        let mut check_at = begun + DOUBT_INTERVAL;
         while !self.shutdown.is_cancelled() {
             if behind && self.is_caught_up() {
                 behind = false;
