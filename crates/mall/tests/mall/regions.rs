@@ -2,8 +2,6 @@
 
 use domain::Replicas;
 use embedded::Cluster;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -87,25 +85,20 @@ async fn a_region_with_damaged_records_says_so_and_the_others_go_on() {
 
 #[tokio::test]
 async fn a_client_to_which_no_records_come_although_there_are_some_is_replaced() {
-    let mock: MockCluster<'static, DefaultProducerContext> = MockCluster::new(2).expect("two brokers");
-    for (topic, partitions) in [("order", 3), ("shipment", 3), ("statistics", 1)] {
-        mock.create_topic(topic, partitions, 2).expect("a topic");
-    }
-    let mut kafka = kafka::Config {
-        bootstrap_servers: mock.bootstrap_servers(),
-        ..kafka::Config::default()
-    };
-    kafka.properties.set("fetch.wait.max.ms", "10");
+    let cluster = Cluster::start(Replicas::THREE).expect("a broker");
+    let kafka = cluster.config();
     order(&kafka, 1, 1..6).await;
-    // Records are read from a follower, which has two of five.
-    mock.partition_leader("order", 1, Some(1)).expect("a leader");
-    mock.partition_follower("order", 1, 2).expect("a follower");
-    mock.follower_watermarks("order", 1, Some(0), Some(2)).expect("offsets");
+    // The leader sends the client to a follower that does not exist: there is neither a record nor an error.
+    let read_from = |broker| {
+        let followed = cluster.mock().partition_follower("order", 1, broker);
+        followed.expect("the follower is changed");
+    };
+    read_from(9);
     let statistics = Counting::start(&kafka).await;
     let replaced = statistics.says("the client is replaced").await;
     assert_eq!(replaced[0]["partition"], 1, "{replaced:?}");
     has_problem(&statistics, 1, "has records, and none comes").await;
-    mock.follower_watermarks("order", 1, Some(0), Some(5)).expect("offsets");
+    read_from(-1);
     orders_are(&statistics, 1, 5).await;
     eventually("the problem is over", async || {
         region(&statistics, 1).await["problem"].is_null()
