@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{OrderId, Ordinal, Partition, Shipment, Snapshot, Statistics, Timestamp};
+use domain::{OrderId, Partition, Shipment, Snapshot, Statistics, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -55,15 +55,6 @@ impl Figures {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Statistics> {
         self.statistics.lock()
-    }
-
-    /// Adds the regions up to this partition.
-    pub(crate) fn grow(&self, last: Partition) {
-        let partitions = (0..)
-            .map_while(|number| Ordinal::try_from(number).ok())
-            .map(Partition::from);
-        self.lock().grow(partitions.take(last.index() + 1));
-        self.changed.send_replace(());
     }
 
     /// Shows what a snapshot has. It is proved before anything is added.

@@ -73,7 +73,9 @@ impl Reader {
         let restored = Arc::clone(&self.restored);
         let _ = Handle::current().block_on(self.shutdown.run_until_cancelled(restored.wait()));
         while !self.shutdown.is_cancelled() {
-            if let Err(failure) = self.begin().and_then(|()| self.read()) {
+            if let Err(failure) = self.begin().and_then(|()| self.read())
+                && !self.shutdown.is_cancelled()
+            {
                 self.fail(&failure);
                 let pause = tokio::time::sleep(RETRY_INTERVAL);
                 Handle::current().block_on(self.shutdown.run_until_cancelled(pause));
@@ -192,17 +194,21 @@ impl Reader {
     fn check(&mut self) -> Result<Duration, Failure> {
         let mut interval = CHECK_INTERVAL;
         for source in &mut self.sources {
-            let position = self.figures.lock().position(source.topic, self.partition).next;
             source.end = match source.bounds(self.partition) {
                 Ok(bounds) => bounds.high,
                 Err(failure) if source.consumer.needs_renewal() => return Err(failure),
+                // The next question would take as long in vain.
                 Err(_) => source::UNKNOWN,
             };
+            let position = self.figures.lock().position(source.topic, self.partition).next;
             if source.is_stalled(position) {
                 return Err(Failure::Stalled(source.consumer.topic().to_owned()));
             }
             if position < source.end {
                 interval = DOUBT_INTERVAL;
+            }
+            if source.end == source::UNKNOWN {
+                break;
             }
         }
         Ok(interval)

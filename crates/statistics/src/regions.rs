@@ -56,10 +56,9 @@ impl Regions {
             let interval = if found.is_ok() { INTERVAL } else { FIRST_INTERVAL };
             match found {
                 Ok(partitions) => {
-                    let new: Vec<Partition> = partitions.iter().copied().skip(known).collect();
-                    self.start(&new, known == 0, &mut readers)
+                    self.start(&partitions, known, &mut readers)
                         .context("could not make a consumer")?;
-                    known += new.len();
+                    known = known.max(partitions.len());
                 }
                 // With regions there is something to show: the figures are good, if not of this moment.
                 Err(reason) if known == 0 => self.latch.hold(&reason),
@@ -99,15 +98,13 @@ impl Regions {
         Ok(replicas.map_err(|error| error.to_string())?.partitions().collect())
     }
 
-    /// Starts to count these regions. Readiness waits for those that were there at the start.
-    fn start(&self, new: &[Partition], first: bool, readers: &mut JoinSet<()>) -> Result<(), KafkaError> {
-        if let Some(last) = new.last() {
-            self.figures.grow(*last);
-        }
-        let latch = first.then(|| Arc::new(self.latch.clone()));
+    /// Starts to count the regions after those that are known. Readiness waits for those that were there at the start.
+    fn start(&self, partitions: &[Partition], known: usize, readers: &mut JoinSet<()>) -> Result<(), KafkaError> {
+        self.figures.lock().grow(partitions.iter().copied());
+        let latch = (known == 0).then(|| Arc::new(self.latch.clone()));
         // All that is in a partition that is added while this service runs has come in while it runs.
-        let replay_until = if first { i64::MAX } else { 0 };
-        for partition in new {
+        let replay_until = if known == 0 { i64::MAX } else { 0 };
+        for partition in partitions.iter().skip(known) {
             let client_id = format!("{}-{partition}", self.service);
             let order = Consumer::new(&self.kafka, &client_id, "statistics", Topic::Order.name(), Fetch::Live)?;
             let shipment = order.sharing_client(&self.kafka, Topic::Shipment.name());
