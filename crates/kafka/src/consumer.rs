@@ -164,16 +164,21 @@ impl Consumer {
             .map_err(self.error("assign partitions"))
     }
 
-    /// Reads these partitions too, from these positions.
+    /// Reads a partition of this topic and of others that share the client, from these positions, instead of what was
+    /// assigned before. All at once: a partition that is added waits until the fetch of the others has been answered.
     ///
     /// # Errors
     /// When the client refuses.
-    pub fn assign_more(&self, positions: impl IntoIterator<Item = (i32, i64)>) -> Result<(), ConsumeError> {
-        let positions = positions
-            .into_iter()
-            .map(|(partition, offset)| (partition, Offset::Offset(offset)));
-        self.list(positions)
-            .and_then(|list| self.consumer.incremental_assign(&list))
+    pub fn assign_shared<'a>(
+        &self,
+        partition: i32,
+        positions: impl IntoIterator<Item = (&'a Self, i64)>,
+    ) -> Result<(), ConsumeError> {
+        let mut list = TopicPartitionList::new();
+        let mut positions = positions.into_iter();
+        positions
+            .try_for_each(|(other, offset)| list.add_partition_offset(&other.topic, partition, Offset::Offset(offset)))
+            .and_then(|()| self.consumer.assign(&list))
             .map_err(self.error("assign partitions"))
     }
 

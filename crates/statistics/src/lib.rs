@@ -43,6 +43,9 @@ use crate::services::{KAFKA, Services};
 use crate::snapshots::Snapshots;
 use crate::viewers::Viewers;
 
+/// The name of this service, and the group of its consumers, which commits nothing.
+const GROUP: &str = "statistics";
+
 /// What statistics is.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -149,7 +152,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let client_id = format!("{}-partitions", context.name);
     let order = Topic::Order.name();
     let regions = Regions {
-        consumer: Consumer::new(&config.kafka, &client_id, "statistics", order, Fetch::Sparse)
+        consumer: Consumer::new(&config.kafka, &client_id, GROUP, order, Fetch::Sparse)
             .context("could not make a consumer")?,
         kafka: config.kafka,
         service: context.name.clone(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::{NotAnOrder, OrderId, Partition, Region, Topic};
-use kafka::{ConsumeError, ConsumedRecord, Event};
+use kafka::{ConsumeError, ConsumedRecord, Event, KafkaError};
 use service::Latch;
 use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
@@ -38,6 +38,7 @@ const DOUBT_INTERVAL: Duration = Duration::from_secs(2);
 /// Counts one region. Blocks its thread.
 pub(crate) struct Reader {
     pub(crate) partition: Partition,
+    pub(crate) kafka: kafka::Config,
     /// Topics `order` and `shipment`, which share a client.
     pub(crate) sources: [Source; 2],
     /// The name of this service in its log.
@@ -55,6 +56,8 @@ pub(crate) struct Reader {
 enum Failure {
     #[error(transparent)]
     Consume(#[from] ConsumeError),
+    #[error("could not make a client: {0}")]
+    Client(#[from] KafkaError),
     #[error("topic {0:?} has no partition {1}: run mall topics")]
     NoPartition(String, i32),
     #[error("partition {1} of topic {0:?} has no leader")]
@@ -136,14 +139,11 @@ impl Reader {
     /// Proves where the figures stand, and reads on from there.
     fn begin(&mut self) -> Result<(), Failure> {
         for source in &mut self.sources {
-            source.begin(self.partition, &self.figures, &self.service, &self.shutdown)?;
+            source.begin(self.partition, &self.figures, &self.kafka, &self.shutdown)?;
         }
-        let position = |topic| self.figures.lock().position(topic, self.partition).next;
-        let [order, shipment] = &self.sources;
-        let id = self.partition.id();
-        order.consumer.assign([(id, position(order.topic))])?;
-        shipment.consumer.assign_more([(id, position(shipment.topic))])?;
-        Ok(())
+        let position = |source: &Source| self.figures.lock().position(source.topic, self.partition).next;
+        let positions = self.sources.iter().map(|source| (&source.consumer, position(source)));
+        Ok(self.sources[0].consumer.assign_shared(self.partition.id(), positions)?)
     }
 
     /// Counts what comes, until it is told to stop.

@@ -13,6 +13,7 @@ use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::GROUP;
 use crate::figures::Figures;
 use crate::region::{Reader, Source};
 use crate::services::KAFKA;
@@ -26,6 +27,9 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval and timeout while there are viewers, who want to know whether the broker answers.
 const PROBE_INTERVAL: Duration = Duration::from_millis(900);
+
+/// How long the broker waits for records before it answers that there are none.
+const FETCH_WAIT: (&str, &str) = ("fetch.wait.max.ms", "1000");
 
 /// Finds the regions. Blocks its thread.
 pub(crate) struct Regions {
@@ -104,12 +108,14 @@ impl Regions {
         let latch = (known == 0).then(|| Arc::new(self.latch.clone()));
         // All that is in a partition that is added while this service runs has come in while it runs.
         let replay_until = if known == 0 { i64::MAX } else { 0 };
+        let kafka = self.patient();
         for partition in partitions.iter().skip(known) {
             let client_id = format!("{}-{partition}", self.service);
-            let order = Consumer::new(&self.kafka, &client_id, "statistics", Topic::Order.name(), Fetch::Live)?;
-            let shipment = order.sharing_client(&self.kafka, Topic::Shipment.name());
+            let order = Consumer::new(&kafka, &client_id, GROUP, Topic::Order.name(), Fetch::Live)?;
+            let shipment = order.sharing_client(&kafka, Topic::Shipment.name());
             let reader = Reader {
                 partition: *partition,
+                kafka: self.kafka.clone(),
                 sources: [
                     Source::new(Topic::Order, order, replay_until),
                     Source::new(Topic::Shipment, shipment, replay_until),
@@ -127,6 +133,16 @@ impl Regions {
             latch.release();
         }
         Ok(())
+    }
+
+    /// The configuration of a client that waits long for records: half of what an idle one costs are its requests.
+    fn patient(&self) -> kafka::Config {
+        let mut kafka = self.kafka.clone();
+        let (property, value) = FETCH_WAIT;
+        if !kafka.properties.iter().any(|(name, _)| name == property) {
+            kafka.properties.set(property, value);
+        }
+        kafka
     }
 
     /// Waits for the next question: until a stop, or while there are viewers for less long.

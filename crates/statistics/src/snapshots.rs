@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::reader::Reader;
 use self::writer::Writer;
+use crate::GROUP;
 use crate::figures::Figures;
 
 /// The topic.
@@ -39,8 +40,8 @@ impl Snapshots {
         // Before anything is counted, so that no change is missed.
         let changes = self.figures.changed.subscribe();
         let client_id = format!("{}-snapshots", self.service);
-        let consumer = Consumer::new(&self.kafka, &client_id, "statistics", TOPIC, Fetch::Bulk)
-            .context("could not make a consumer")?;
+        let consumer =
+            Consumer::new(&self.kafka, &client_id, GROUP, TOPIC, Fetch::Bulk).context("could not make a consumer")?;
         let reader = Reader {
             service: self.service.clone(),
             consumer,

@@ -3,12 +3,12 @@
 use std::cell::Cell;
 
 use domain::{LastRecord, Partition, Topic};
-use kafka::{Consumer, KafkaError, Watermarks};
+use kafka::{Consumer, Fetch, KafkaError, Watermarks};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::figures::Figures;
-use crate::start;
+use crate::{GROUP, start};
 
 /// The end offset of a partition that does not answer.
 pub(super) const UNKNOWN: i64 = i64::MAX;
@@ -61,27 +61,33 @@ impl Source {
         &mut self,
         partition: Partition,
         figures: &Figures,
-        service: &str,
+        kafka: &kafka::Config,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let Watermarks { low, high } = self.bounds(partition)?;
         let position = figures.lock().position(self.topic, partition);
         let proof = match start::check(position, Watermarks { low, high }) {
-            Ok(Some(expected)) => start::compare(expected, self.record_at(partition, expected.offset, stop)?),
+            Ok(Some(expected)) => start::compare(expected, self.record_at(partition, expected.offset, kafka, stop)?),
             Ok(None) => Ok(()),
             Err(discard) => Err(discard),
         };
         let topic = self.topic.name();
         if let Err(reason) = &proof {
             let message = "the figures are discarded: counting from the start of the log";
-            tracing::warn!(service, topic, partition = partition.id(), %reason, message);
+            tracing::warn!(service = GROUP, topic, partition = partition.id(), %reason, message);
         }
         if proof.is_err() || position.last.is_none() {
             figures.lock().begin(self.topic, partition, low);
             figures.changed.send_replace(());
             if low > 0 {
                 let message = "totals begin at this offset: what was before it had been removed from the log uncounted";
-                tracing::warn!(service, topic, partition = partition.id(), offset = low, message);
+                tracing::warn!(
+                    service = GROUP,
+                    topic,
+                    partition = partition.id(),
+                    offset = low,
+                    message
+                );
             }
         }
         self.replay_until = self.replay_until.min(high);
@@ -90,23 +96,26 @@ impl Source {
         Ok(())
     }
 
-    /// The record at an offset, or the one after it where there is none.
+    /// Reads the record at an offset, or the one after it where there is none. With a client of its own: one that has
+    /// read to the end waits for more, and everything else that is asked on its connection waits with it.
     fn record_at(
         &self,
         partition: Partition,
         offset: i64,
+        kafka: &kafka::Config,
         stop: &CancellationToken,
     ) -> Result<Option<LastRecord>, Failure> {
+        let consumer = Consumer::new(kafka, "statistics-proof", GROUP, self.topic.name(), Fetch::Sparse)?;
+        consumer.wait_for_broker()?;
         let mut found = None;
-        self.consumer
-            .read_all(partition.id(), offset..offset + 1, stop, |record| {
-                found = Some(LastRecord::new(
-                    self.topic,
-                    record.offset(),
-                    record.timestamp(),
-                    record.value(),
-                ));
-            })?;
+        consumer.read_all(partition.id(), offset..offset + 1, stop, |record| {
+            found = Some(LastRecord::new(
+                self.topic,
+                record.offset(),
+                record.timestamp(),
+                record.value(),
+            ));
+        })?;
         Ok(found)
     }
 
