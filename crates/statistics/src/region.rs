@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::{NotAnOrder, OrderId, Partition, Region, Topic};
-use kafka::{ConsumeError, ConsumedRecord, Event, KafkaError};
+use kafka::{ConsumeError, ConsumedRecord, Consumer, Event, Fetch, KafkaError};
 use service::Latch;
 use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::source::Source;
+use crate::GROUP;
 use crate::figures::Figures;
 
 /// The problem of a region until all that was there at the start has been counted. The page knows this text.
@@ -136,10 +137,17 @@ impl Reader {
         }
     }
 
-    /// Proves where the figures stand, and reads on from there.
+    /// Proves where the figures stand, and reads on from there. The proofs are read with a client of their own: one that
+    /// has read to an end waits for more, and everything else that is asked on its connection waits with it.
     fn begin(&mut self) -> Result<(), Failure> {
-        for source in &mut self.sources {
-            source.begin(self.partition, &self.figures, &self.kafka, &self.shutdown)?;
+        let [order, shipment] = &self.sources;
+        let bounds = [order.bounds(self.partition)?, shipment.bounds(self.partition)?];
+        let client_id = format!("{}-{}-proofs", self.service, self.partition);
+        let proofs = Consumer::new(&self.kafka, &client_id, GROUP, order.topic.name(), Fetch::Sparse)?;
+        proofs.wait_for_broker()?;
+        for (source, bounds) in self.sources.iter_mut().zip(bounds) {
+            let proofs = proofs.sharing_client(&self.kafka, source.topic.name());
+            source.begin(self.partition, bounds, &self.figures, &proofs, &self.shutdown)?;
         }
         let position = |source: &Source| self.figures.lock().position(source.topic, self.partition).next;
         let positions = self.sources.iter().map(|source| (&source.consumer, position(source)));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use domain::{LastRecord, Partition, Topic};
-use kafka::{Consumer, Fetch, KafkaError, Watermarks};
+use kafka::{Consumer, KafkaError, Watermarks};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
@@ -60,14 +60,14 @@ impl Source {
     pub(super) fn begin(
         &mut self,
         partition: Partition,
+        Watermarks { low, high }: Watermarks,
         figures: &Figures,
-        kafka: &kafka::Config,
+        proofs: &Consumer,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
-        let Watermarks { low, high } = self.bounds(partition)?;
         let position = figures.lock().position(self.topic, partition);
         let proof = match start::check(position, Watermarks { low, high }) {
-            Ok(Some(expected)) => start::compare(expected, self.record_at(partition, expected.offset, kafka, stop)?),
+            Ok(Some(expected)) => start::compare(expected, self.record_at(partition, expected.offset, proofs, stop)?),
             Ok(None) => Ok(()),
             Err(discard) => Err(discard),
         };
@@ -96,25 +96,18 @@ impl Source {
         Ok(())
     }
 
-    /// Reads the record at an offset, or the one after it where there is none. With a client of its own: one that has
-    /// read to the end waits for more, and everything else that is asked on its connection waits with it.
+    /// Reads the record at an offset, or the one after it where there is none.
     fn record_at(
         &self,
         partition: Partition,
         offset: i64,
-        kafka: &kafka::Config,
+        proofs: &Consumer,
         stop: &CancellationToken,
     ) -> Result<Option<LastRecord>, Failure> {
-        let consumer = Consumer::new(kafka, "statistics-proof", GROUP, self.topic.name(), Fetch::Sparse)?;
-        consumer.wait_for_broker()?;
         let mut found = None;
-        consumer.read_all(partition.id(), offset..offset + 1, stop, |record| {
-            found = Some(LastRecord::new(
-                self.topic,
-                record.offset(),
-                record.timestamp(),
-                record.value(),
-            ));
+        proofs.read_all(partition.id(), offset..offset + 1, stop, |record| {
+            let (offset, timestamp) = (record.offset(), record.timestamp());
+            found = Some(LastRecord::new(self.topic, offset, timestamp, record.value()));
         })?;
         Ok(found)
     }
