@@ -10,7 +10,7 @@ use serde::Serialize;
 use self::counts::RegionCounts;
 pub use self::counts::{LastRecord, Position, Topic};
 pub use self::snapshot::{Snapshot, SnapshotError};
-use crate::{NotAnOrder, Order, OrderId, Partition, Region, Shipment};
+use crate::{NotAnOrder, Order, OrderId, Ordinal, Partition, Region, Shipment};
 
 /// Figures of one region or of all. `orders` and `money` include duplicates; `shipped` does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,6 +70,7 @@ impl Totals {
 pub struct RegionTotals {
     partition: Partition,
     counts: RegionCounts,
+    problem: Option<String>,
 }
 
 /// An offset for each partition.
@@ -134,6 +135,7 @@ impl Statistics {
             .extend(partitions.skip(known).map(|partition| RegionTotals {
                 partition,
                 counts: RegionCounts::default(),
+                problem: None,
             }));
     }
 
@@ -144,11 +146,23 @@ impl Statistics {
         }
     }
 
-    /// Goes on with what a snapshot has of a partition of a topic.
-    pub fn restore(&mut self, topic: Topic, partition: Partition, snapshot: &Snapshot) {
-        if let (Some(counts), Some(counted)) = (self.counts(partition), snapshot.region(partition)) {
-            counts.take(topic, counted);
+    /// Takes what a snapshot has of each region.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        let ordinals = (0..).map_while(|number| Ordinal::try_from(number).ok());
+        self.grow(ordinals.map(Partition::from).take(snapshot.regions().len()));
+        for (region, counted) in self.regions.iter_mut().zip(snapshot.regions()) {
+            region.counts.clone_from(counted);
         }
+    }
+
+    /// Records why the figures of a region may be incomplete, or that they are not. Returns `true` if that is news.
+    pub fn set_problem(&mut self, partition: Partition, problem: Option<String>) -> bool {
+        let Some(region) = self.regions.get_mut(partition.index()) else {
+            return false;
+        };
+        let news = region.problem != problem;
+        region.problem = problem;
+        news
     }
 
     /// Counts a record of topic `order`. Returns the id of the order, or `None` when the record is before the position:
@@ -229,12 +243,14 @@ impl Serialize for RegionTotals {
             #[serde(flatten)]
             totals: Totals,
             last_order: Option<&'a Order>,
+            problem: Option<&'a str>,
         }
         Answer {
             partition: self.partition,
             region: Region::from(self.partition),
             totals: self.totals(),
             last_order: self.counts.order.last_order.as_ref(),
+            problem: self.problem.as_deref(),
         }
         .serialize(serializer)
     }

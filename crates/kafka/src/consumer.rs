@@ -1,4 +1,4 @@
-//! The records of assigned partitions of one topic.
+//! The records of assigned partitions of one topic, or of several that share a client.
 //!
 //! Nothing is subscribed, and no position is taken from the broker: the caller says where each partition starts.
 //! Aborted and open transactions are not seen. All functions block, for a bounded time.
@@ -8,6 +8,8 @@ mod queries;
 mod range;
 mod record;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -41,7 +43,7 @@ pub enum Fetch {
 /// Reads partitions of one topic.
 pub struct Consumer {
     config: ClientConfig,
-    consumer: BoundedClose<BaseConsumer<Connection>>,
+    consumer: Arc<BoundedClose<BaseConsumer<Connection>>>,
     connection: Connection,
     topic: String,
 }
@@ -72,19 +74,42 @@ impl Consumer {
         };
         let connection = Connection::of_consumer(client_id, &config.name(group));
         Ok(Self {
-            consumer: BoundedClose::new(client.create_with_context(connection.clone())?),
+            consumer: create(&client, &connection)?,
             config: client,
             connection,
             topic: config.name(topic),
         })
     }
 
-    /// Replaces the client by one that has nothing assigned: see [`RENEWAL`](crate::RENEWAL).
+    /// Returns a consumer of another topic that shares this one's client: a poll of either returns the events of both,
+    /// and [`Self::assign`] of either replaces what both have been assigned.
+    #[must_use]
+    pub fn sharing_client(&self, config: &Config, topic: &str) -> Self {
+        Self {
+            consumer: Arc::clone(&self.consumer),
+            config: self.config.clone(),
+            connection: self.connection.clone(),
+            topic: config.name(topic),
+        }
+    }
+
+    /// Takes the client of another consumer.
+    pub fn share_client_of(&mut self, other: &Self) {
+        self.consumer = Arc::clone(&other.consumer);
+    }
+
+    /// Returns the name of the topic in the cluster.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Replaces the client by one that has nothing assigned: see [`RENEWAL`](crate::RENEWAL). A consumer that shares the
+    /// old client keeps it until [`Self::share_client_of`].
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn renew(&mut self) -> Result<(), KafkaError> {
-        self.consumer = BoundedClose::new(self.config.create_with_context(self.connection.clone())?);
+        self.consumer = create(&self.config, &self.connection)?;
         self.connection.renewed();
         Ok(())
     }
@@ -139,16 +164,21 @@ impl Consumer {
             .map_err(self.error("assign partitions"))
     }
 
-    /// Reads these partitions too, from these positions.
+    /// Reads a partition of this topic and of others that share the client, from these positions, instead of what was
+    /// assigned before. All at once: a partition that is added waits until the fetch of the others has been answered.
     ///
     /// # Errors
     /// When the client refuses.
-    pub fn assign_more(&self, positions: impl IntoIterator<Item = (i32, i64)>) -> Result<(), ConsumeError> {
-        let positions = positions
-            .into_iter()
-            .map(|(partition, offset)| (partition, Offset::Offset(offset)));
-        self.list(positions)
-            .and_then(|list| self.consumer.incremental_assign(&list))
+    pub fn assign_shared<'a>(
+        &self,
+        partition: i32,
+        positions: impl IntoIterator<Item = (&'a Self, i64)>,
+    ) -> Result<(), ConsumeError> {
+        let mut list = TopicPartitionList::new();
+        let mut positions = positions.into_iter();
+        positions
+            .try_for_each(|(other, offset)| list.add_partition_offset(&other.topic, partition, Offset::Offset(offset)))
+            .and_then(|()| self.consumer.assign(&list))
             .map_err(self.error("assign partitions"))
     }
 
@@ -173,7 +203,7 @@ impl Consumer {
             KafkaError::MessageConsumptionFatal(_) => return Err(self.error("read partitions")(error)),
             _ => error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
         };
-        let topic = self.topic.clone();
+        let topic = self.assigned_topics();
         match classify(code) {
             ErrorClass::PositionLost => Err(ConsumeError::PositionLost { topic }),
             ErrorClass::Damage => Err(ConsumeError::Damaged {
@@ -190,6 +220,17 @@ impl Consumer {
         }
     }
 
+    /// Returns the topics that an error can be about: the client does not say which one it is.
+    fn assigned_topics(&self) -> String {
+        let list = self.consumer.assignment();
+        let elements = list.as_ref().map(TopicPartitionList::elements).unwrap_or_default();
+        let topics: BTreeSet<&str> = elements.iter().map(|element| element.topic()).collect();
+        if topics.is_empty() {
+            return self.topic.clone();
+        }
+        topics.into_iter().collect::<Vec<_>>().join(" or ")
+    }
+
     /// Returns `true` if the client has lost all brokers since the last answer.
     pub fn is_disconnected(&self) -> bool {
         self.connection.is_down()
@@ -202,6 +243,14 @@ impl Consumer {
             error => self.connection.outage(error),
         }
     }
+}
+
+fn create(
+    config: &ClientConfig,
+    connection: &Connection,
+) -> Result<Arc<BoundedClose<BaseConsumer<Connection>>>, KafkaError> {
+    let client = config.create_with_context(connection.clone())?;
+    Ok(Arc::new(BoundedClose::new(client)))
 }
 
 impl std::fmt::Debug for Consumer {

@@ -29,6 +29,7 @@ pub use consumer::{
 };
 pub use producer::{Delivery, Producer, ProducerHealth, SendError};
 pub use properties::Properties;
+pub use rdkafka::error::KafkaError;
 pub use record::Record;
 pub use transactional_producer::{TransactionError, TransactionalProducer};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{OrderId, Partition, Shipment, Statistics, Timestamp};
+use domain::{OrderId, Partition, Shipment, Snapshot, Statistics, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -55,6 +55,12 @@ impl Figures {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Statistics> {
         self.statistics.lock()
+    }
+
+    /// Shows what a snapshot has. It is proved before anything is added.
+    pub(crate) fn restore(&self, snapshot: &Snapshot) {
+        self.lock().restore(snapshot);
+        self.changed.send_replace(());
     }
 
     /// The figures as they are, as JSON.

@@ -4,51 +4,47 @@
 //! `statistics`: a start reads only what came after. A snapshot of another log is discarded, and the log is read from its
 //! start; so two of these services may run at the same time, and retention may remove what has been counted.
 //!
-//! `snapshots` reads the last snapshot and writes others, `start` proves what is in it, `discovery` asks which partitions
-//! there are and where to begin (`pending`), `counter` reads them, `progress` knows how far that is, `stall` whether it
-//! goes on, `routes` and `metrics` show the figures. While there are `viewers`, `probes` asks the other services whether
-//! they are ready, and `page` shows all of it to people.
+//! `snapshots` reads the last snapshot and writes others, `regions` finds out which regions there are, and `region` counts
+//! one of them after `start` has proved its figures. `routes` and `metrics` show the figures. While there are `viewers`,
+//! `probes` asks the other services whether they are ready, and `page` shows all of it to people.
 
-mod counter;
-mod discovery;
 mod figures;
 mod journey;
 mod metrics;
 mod page;
-mod pending;
 mod probes;
-mod progress;
 mod recent;
+mod region;
+mod regions;
 mod routes;
 mod services;
 mod snapshots;
-mod stall;
 mod start;
 mod viewers;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::{Partition, Snapshot, Topic};
+use domain::{Partition, Topic};
 use kafka::{Consumer, Fetch};
 use poem::http::Uri;
 use poem::http::uri::Authority;
 use serde::{Deserialize, Serialize};
 use service::{Context, Tasks};
-use tokio::sync::{Notify, SetOnce};
+use tokio::sync::SetOnce;
 
-use crate::counter::Counter;
-use crate::discovery::{BrokerProbe, Discovery};
 use crate::figures::Figures;
-use crate::pending::Pending;
 use crate::probes::{Probe, Probes};
+use crate::regions::Regions;
 use crate::routes::State;
 use crate::services::{KAFKA, Services};
 use crate::snapshots::Snapshots;
-use crate::stall::StallDetector;
 use crate::viewers::Viewers;
+
+/// The name of this service, and the group of its consumers, which commits nothing.
+const GROUP: &str = "statistics";
 
 /// What statistics is.
 #[derive(Clone, Debug)]
@@ -135,7 +131,8 @@ impl Config {
 /// Runs statistics until it is asked to stop.
 ///
 /// # Errors
-/// When a position in the log is lost. An outage of the broker is no error: the figures stay what they are.
+/// When a client cannot be made. Neither an outage of the broker nor a lost position is an error: the figures stay what
+/// they are, or are counted anew.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let gateway = config.settings.gateway().map_err(anyhow::Error::msg)?;
     let every = Some(config.settings.readiness_interval).filter(|interval| !interval.is_zero());
@@ -143,32 +140,31 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let addresses = probed.iter().map(|(name, host)| (name.clone(), host.to_string()));
     let broker = every.map(|_| (KAFKA.to_owned(), config.kafka.bootstrap_servers.clone()));
     let figures = Arc::new(Figures::new(Services::new(addresses.chain(broker))));
-    let (viewers, snapshot) = (Arc::new(Viewers::default()), Arc::new(SetOnce::new()));
-    let mut tasks = Tasks::new(&context.shutdown);
+    let (viewers, restored) = (Arc::new(Viewers::default()), Arc::new(SetOnce::new()));
     let snapshots = Snapshots {
         kafka: config.kafka.clone(),
         service: context.name.clone(),
         figures: Arc::clone(&figures),
-        found: Arc::clone(&snapshot),
+        restored: Arc::clone(&restored),
         latch: context.readiness.latch("reading the snapshot"),
         shutdown: context.shutdown.clone(),
     };
+    let client_id = format!("{}-partitions", context.name);
+    let order = Topic::Order.name();
+    let regions = Regions {
+        consumer: Consumer::new(&config.kafka, &client_id, GROUP, order, Fetch::Sparse)
+            .context("could not make a consumer")?,
+        kafka: config.kafka,
+        service: context.name.clone(),
+        figures: Arc::clone(&figures),
+        restored,
+        latch: context.readiness.latch("reading the log"),
+        viewers: every.map(|_| Arc::clone(&viewers)),
+        shutdown: context.shutdown.clone(),
+    };
+    let mut tasks = Tasks::new(&context.shutdown);
     tasks.spawn("snapshots", snapshots.run());
-    for topic in [Topic::Order, Topic::Shipment] {
-        let broker_probe = (every.is_some() && topic == Topic::Order).then(|| BrokerProbe {
-            figures: Arc::clone(&figures),
-            viewers: Arc::clone(&viewers),
-        });
-        count(
-            topic,
-            &config.kafka,
-            &context,
-            &figures,
-            &snapshot,
-            broker_probe,
-            &mut tasks,
-        )?;
-    }
+    tasks.spawn_blocking("regions", move || regions.run());
     if let Some(every) = every {
         let services = probed.into_iter().map(|(name, host)| Probe::new(name, host));
         let probes = Probes {
@@ -194,55 +190,4 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let home = page::home("statistics: counts the orders and shipments of all regions\n");
     tasks.spawn("http", service::http::serve_with_home(context, home, routes));
     tasks.join().await
-}
-
-/// Starts to count a topic.
-fn count(
-    topic: Topic,
-    kafka: &kafka::Config,
-    context: &Context,
-    figures: &Arc<Figures>,
-    snapshot: &Arc<SetOnce<Snapshot>>,
-    broker_probe: Option<BrokerProbe>,
-    tasks: &mut Tasks,
-) -> anyhow::Result<()> {
-    let client_id = format!("{}-{}", context.name, topic.name());
-    let (sender, news) = mpsc::channel();
-    let ends_wanted = Arc::new(Notify::new());
-    let discovery = Discovery {
-        topic,
-        service: context.name.clone(),
-        consumer: Consumer::new(
-            kafka,
-            &format!("{client_id}-discovery"),
-            "statistics",
-            topic.name(),
-            Fetch::Bulk,
-        )
-        .context("could not make a consumer")?,
-        news: sender,
-        shutdown: context.shutdown.clone(),
-        snapshot: Arc::clone(snapshot),
-        pending: Pending::default(),
-        ends_wanted: Arc::clone(&ends_wanted),
-        broker_probe,
-    };
-    let counter = Counter {
-        topic,
-        service: context.name.clone(),
-        consumer: Consumer::new(kafka, &client_id, "statistics", topic.name(), Fetch::Live)
-            .context("could not make a consumer")?,
-        news,
-        figures: Arc::clone(figures),
-        latch: context.readiness.latch(&format!("reading topic {}", topic.name())),
-        shutdown: context.shutdown.clone(),
-        snapshot: Arc::clone(snapshot),
-        partitions: Vec::new(),
-        assigned: Vec::new(),
-        stall_detector: StallDetector::default(),
-        ends_wanted,
-    };
-    tasks.spawn_blocking(topic.name(), move || counter.run());
-    tasks.spawn_blocking("discovery", move || discovery.run());
-    Ok(())
 }

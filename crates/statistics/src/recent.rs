@@ -16,15 +16,16 @@ pub(crate) struct Recent(Vec<RecentOfRegion>);
 
 #[derive(Debug, Default)]
 struct RecentOfRegion {
-    orders: VecDeque<(Partition, i64, OrderId)>,
-    /// Read from another topic, at another pace: with the offset of the order that it is the outcome of.
-    shipments: VecDeque<(i64, Outcome, Option<Timestamp>)>,
+    /// With their offsets.
+    orders: VecDeque<(i64, RecentOrder)>,
+    /// Outcomes that were read before their orders, which are in another topic: with the offset of the order.
+    early: VecDeque<(i64, Outcome, Option<Timestamp>)>,
     accepted: Seconds,
     shipped: Seconds,
 }
 
 /// One of the last orders.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct RecentOrder {
     order_id: OrderId,
     partition: Partition,
@@ -46,36 +47,45 @@ pub(crate) struct History {
 impl Recent {
     pub(crate) fn count_order(&mut self, partition: Partition, offset: i64, id: OrderId, now: Timestamp) {
         let region = self.region(partition);
-        push(&mut region.orders, (partition, offset, id));
+        let early = region.early.iter().find(|(order, _, _)| *order == offset);
+        let order = RecentOrder {
+            order_id: id,
+            partition,
+            accepted: id.time(),
+            outcome: early.map(|(_, outcome, _)| *outcome),
+            shipped: early.and_then(|(_, _, time)| *time),
+        };
+        region.early.retain(|(order, _, _)| *order > offset);
+        if region.orders.len() == ORDERS {
+            region.orders.pop_front();
+        }
+        region.orders.push_back((offset, order));
         region.accepted.count(id.time(), now);
     }
 
     pub(crate) fn count_shipment(&mut self, partition: Partition, shipment: &Shipment, now: Timestamp) {
         let region = self.region(partition);
-        let shipped = (shipment.order_offset, shipment.outcome, shipment.shipped_at);
-        push(&mut region.shipments, shipped);
-        if let Some(time) = shipment.shipped_at {
+        let Shipment {
+            order_offset,
+            outcome,
+            shipped_at,
+            ..
+        } = *shipment;
+        let order = region.orders.iter_mut().rfind(|(offset, _)| *offset == order_offset);
+        match order {
+            Some((_, order)) => (order.outcome, order.shipped) = (Some(outcome), shipped_at),
+            None => region.keep_early(order_offset, outcome, shipped_at),
+        }
+        if let Some(time) = shipped_at {
             region.shipped.count(time, now);
         }
     }
 
     /// The last orders of all regions, the latest first.
-    pub(crate) fn orders<'a>(&'a self) -> Vec<RecentOrder> {
-        let of_region = |region: &'a RecentOfRegion| region.orders.iter().map(move |order| (order, region));
-        let mut all: Vec<_> = self.0.iter().flat_map(of_region).collect();
-        all.sort_unstable_by_key(|((_, _, id), _)| std::cmp::Reverse(*id));
-        all.truncate(ORDERS);
-        let recent_order = |(&(partition, offset, order_id), region): (&(Partition, i64, OrderId), &RecentOfRegion)| {
-            let shipment = region.shipments.iter().rev().find(|(order, _, _)| *order == offset);
-            RecentOrder {
-                order_id,
-                partition,
-                accepted: order_id.time(),
-                outcome: shipment.map(|(_, outcome, _)| *outcome),
-                shipped: shipment.and_then(|(_, _, time)| *time),
-            }
-        };
-        all.into_iter().map(recent_order).collect()
+    pub(crate) fn orders(&self) -> Vec<RecentOrder> {
+        let mut all: Vec<_> = self.0.iter().flat_map(|region| &region.orders).collect();
+        all.sort_unstable_by_key(|(_, order)| std::cmp::Reverse(order.order_id));
+        all.into_iter().take(ORDERS).map(|(_, order)| order.clone()).collect()
     }
 
     /// The last seconds of the first `regions` regions, up to now.
@@ -99,11 +109,20 @@ impl Recent {
     }
 }
 
-fn push<T>(last: &mut VecDeque<T>, new: T) {
-    if last.len() == ORDERS {
-        last.pop_front();
+impl RecentOfRegion {
+    /// Keeps an outcome until its order is read. Most rejected records are no orders and are never asked for: they push
+    /// out one another alone.
+    fn keep_early(&mut self, order_offset: i64, outcome: Outcome, shipped: Option<Timestamp>) {
+        let same = |(_, other, _): &(i64, Outcome, Option<Timestamp>)| {
+            (*other == Outcome::Rejected) == (outcome == Outcome::Rejected)
+        };
+        if self.early.iter().filter(|early| same(early)).count() == ORDERS
+            && let Some(oldest) = self.early.iter().position(same)
+        {
+            self.early.remove(oldest);
+        }
+        self.early.push_back((order_offset, outcome, shipped));
     }
-    last.push_back(new);
 }
 
 /// How often something happened in each of the last seconds.
@@ -209,6 +228,30 @@ mod tests {
         assert_eq!(way(&orders[0]), (id(290), one, Some(at(294))));
         assert_eq!(way(&orders[1]), (id(285), zero, None));
         assert_eq!(way(&orders[19]), (id(110), one, Some(at(114))));
+    }
+
+    #[test]
+    fn an_outcome_belongs_to_its_order_however_many_records_are_rejected_after_it() {
+        let rejected = |order_offset| Shipment {
+            outcome: Outcome::Rejected,
+            shipped_at: None,
+            ..shipped(order_offset, 0)
+        };
+        for order_comes_first in [true, false] {
+            let (mut recent, one) = (Recent::default(), partition("1"));
+            if order_comes_first {
+                recent.count_order(one, 0, id(10), at(0));
+            }
+            recent.count_shipment(one, &shipped(0, 14), at(0));
+            for offset in 1..=30 {
+                recent.count_shipment(one, &rejected(offset), at(0));
+            }
+            if !order_comes_first {
+                recent.count_order(one, 0, id(10), at(0));
+            }
+            let order = recent.orders().remove(0);
+            assert_eq!((order.outcome, order.shipped), (Some(Outcome::Shipped), Some(at(14))));
+        }
     }
 
     #[test]

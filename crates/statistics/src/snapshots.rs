@@ -6,7 +6,6 @@ mod writer;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::Snapshot;
 use kafka::{Consumer, Fetch};
 use service::Latch;
 use tokio::sync::SetOnce;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::reader::Reader;
 use self::writer::Writer;
+use crate::GROUP;
 use crate::figures::Figures;
 
 /// The topic.
@@ -28,8 +28,8 @@ pub(crate) struct Snapshots {
     /// The name of this service in its log.
     pub(crate) service: String,
     pub(crate) figures: Arc<Figures>,
-    /// Where the snapshot goes that was found, or an empty one.
-    pub(crate) found: Arc<SetOnce<Snapshot>>,
+    /// Set once the figures have what the snapshot has.
+    pub(crate) restored: Arc<SetOnce<()>>,
     pub(crate) latch: Latch,
     pub(crate) shutdown: CancellationToken,
 }
@@ -40,8 +40,8 @@ impl Snapshots {
         // Before anything is counted, so that no change is missed.
         let changes = self.figures.changed.subscribe();
         let client_id = format!("{}-snapshots", self.service);
-        let consumer = Consumer::new(&self.kafka, &client_id, "statistics", TOPIC, Fetch::Bulk)
-            .context("could not make a consumer")?;
+        let consumer =
+            Consumer::new(&self.kafka, &client_id, GROUP, TOPIC, Fetch::Bulk).context("could not make a consumer")?;
         let reader = Reader {
             service: self.service.clone(),
             consumer,
@@ -57,11 +57,12 @@ impl Snapshots {
             client_id,
             service: self.service,
             figures: self.figures,
-            snapshot: found.snapshot.clone(),
+            snapshot: found.snapshot,
             failing: false,
         };
+        writer.figures.restore(&writer.snapshot);
         // It is set here alone.
-        let _ = self.found.set(found.snapshot);
+        let _ = self.restored.set(());
         if found.replaceable {
             writer.run(changes, &self.shutdown).await;
         } else {

@@ -1,27 +1,9 @@
-//! Where to start reading a partition: after what a snapshot has counted of it, if the log is still the same.
+//! Proves that the figures of a partition are of the log that is there, by the last record that was counted.
 
 use domain::{LastRecord, Position};
 use kafka::Watermarks;
 
-/// Where a partition is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// From the start of its log.
-    AtBeginning,
-    /// After what the snapshot has counted.
-    AfterSnapshot,
-}
-
-/// What the offsets alone say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Check {
-    /// Where to start.
-    Decided(Start),
-    /// The position exists. Whether it is one of the same log, the record at this offset says.
-    Compare(LastRecord),
-}
-
-/// Why a partition is counted from its start, though there is a snapshot of it.
+/// Why a partition is counted from its start, though there are figures of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Discard {
     /// The log is shorter than what was counted of it.
@@ -40,21 +22,19 @@ pub(crate) enum Discard {
     },
 }
 
-/// What the offsets alone say of a position.
+/// Checks a position against the offsets of the log. Returns the record that has to be there if it is the same log;
+/// `None` if nothing was counted, or the record is gone.
 ///
 /// # Errors
-/// When it does not exist (any more).
-pub(crate) fn check(position: Position, Watermarks { low, high }: Watermarks) -> Result<Check, Discard> {
+/// When the position does not exist (any more).
+pub(crate) fn check(position: Position, Watermarks { low, high }: Watermarks) -> Result<Option<LastRecord>, Discard> {
     let Position { next, last, .. } = position;
     match last {
-        // Nothing was counted.
-        None => Ok(Check::Decided(Start::AtBeginning)),
         Some(_) if next > high => Err(Discard::Truncated { next, high }),
         Some(_) if next < low => Err(Discard::Removed { next, low }),
-        Some(last) if last.offset >= low => Ok(Check::Compare(last)),
-        // Retention has removed all that was counted, and nothing else. A log that was recreated would have to begin at
-        // this very offset by chance.
-        Some(_) => Ok(Check::Decided(Start::AfterSnapshot)),
+        // Retention may have removed all that was counted, and nothing else. A log that was recreated would have to begin
+        // at this very offset by chance.
+        last => Ok(last.filter(|last| last.offset >= low)),
     }
 }
 
@@ -62,9 +42,9 @@ pub(crate) fn check(position: Position, Watermarks { low, high }: Watermarks) ->
 ///
 /// # Errors
 /// When they differ.
-pub(crate) fn compare(expected: LastRecord, found: Option<LastRecord>) -> Result<Start, Discard> {
+pub(crate) fn compare(expected: LastRecord, found: Option<LastRecord>) -> Result<(), Discard> {
     if found == Some(expected) {
-        Ok(Start::AfterSnapshot)
+        Ok(())
     } else {
         Err(Discard::Recreated { expected, found })
     }
@@ -123,9 +103,9 @@ mod tests {
     fn a_position_within_the_log_is_compared_with_its_last_record() {
         for next in [11, 15, 20] {
             let expected = last(next - 1, "5");
-            assert_eq!(check(position(next), BOUNDS), Ok(Check::Compare(expected)));
+            assert_eq!(check(position(next), BOUNDS), Ok(Some(expected)));
         }
-        assert_eq!(compare(last(14, "5"), Some(last(14, "5"))), Ok(Start::AfterSnapshot));
+        assert_eq!(compare(last(14, "5"), Some(last(14, "5"))), Ok(()));
         let later = LastRecord {
             timestamp: Some(8),
             ..last(14, "5")
@@ -141,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_last_record_that_retention_has_removed_is_no_reason_to_count_again() {
-        let after = Ok(Check::Decided(Start::AfterSnapshot));
+        let after = Ok(None);
         assert_eq!(check(position(10), BOUNDS), after);
         // The end of a transaction stands between the last record and the position.
         let shipments = Position {
@@ -161,7 +141,7 @@ mod tests {
             last: None,
         };
         for position in [Position::default(), nothing] {
-            assert_eq!(check(position, BOUNDS), Ok(Check::Decided(Start::AtBeginning)));
+            assert_eq!(check(position, BOUNDS), Ok(None));
         }
     }
 }

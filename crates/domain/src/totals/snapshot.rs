@@ -121,12 +121,11 @@ impl Snapshot {
 
     /// Up to where it has counted a partition of a topic.
     pub fn position(&self, topic: Topic, partition: Partition) -> Position {
-        self.region(partition)
-            .map(|region| region.position(topic))
-            .unwrap_or_default()
+        let region = self.regions.get(partition.index());
+        region.map(|region| region.position(topic)).unwrap_or_default()
     }
 
-    pub(super) fn region(&self, partition: Partition) -> Option<&RegionCounts> {
-        self.regions.get(partition.index())
+    pub(super) fn regions(&self) -> &[RegionCounts] {
+        &self.regions
     }
 }

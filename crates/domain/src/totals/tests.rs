@@ -171,7 +171,7 @@ fn json_has_the_keys_of_the_contract() {
         r#""orders":1,"money":81,"shipped":0,"duplicates":0,"rejected":0,"waiting":1,"lost":0,"shipped_twice":0"#;
     let last_order = String::from_utf8(order(5).to_record()).expect("JSON");
     let expected = format!(
-        r#"{{"regions":[{{"partition":0,"region":"陕北",{totals},"last_order":{last_order}}}],"total":{{{totals}}},"#
+        r#"{{"regions":[{{"partition":0,"region":"陕北",{totals},"last_order":{last_order},"problem":null}}],"total":{{{totals}}},"#
     ) + r#""offsets":{"order":[1],"shipment":[0]},"begins":{"order":[0],"shipment":[0]}}"#;
     assert_eq!(serde_json::to_string(&statistics).expect("JSON"), expected);
 }

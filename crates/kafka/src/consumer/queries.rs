@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{ErrorClass, classify};
@@ -68,16 +67,7 @@ impl Consumer {
     /// # Errors
     /// When the broker does not answer, or has no such partition.
     pub fn watermarks(&self, partition: i32) -> Result<Watermarks, ConsumeError> {
-        self.watermarks_within(partition, ASK_TIMEOUT)
-    }
-
-    /// The same with less patience than five seconds.
-    ///
-    /// # Errors
-    /// As [`Self::watermarks`].
-    pub fn watermarks_within(&self, partition: i32, timeout: Duration) -> Result<Watermarks, ConsumeError> {
-        let timeout = timeout.min(ASK_TIMEOUT);
-        let answer = self.consumer.fetch_watermarks(&self.topic, partition, timeout);
+        let answer = self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
         // librdkafka does not know the partitions of a topic that may not be described, and does not say why.
         if let Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic)) =
             answer
@@ -86,22 +76,6 @@ impl Consumer {
         }
         let (low, high) = self.answered("ask for the offsets", answer)?;
         Ok(Watermarks { low, high })
-    }
-
-    /// The offset that the next record of each of these partitions gets; those whose leader does not say are left out.
-    /// Open transactions end a partition here, as they do for who reads it.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
-    pub fn ends(&self, partitions: impl IntoIterator<Item = i32>) -> Result<Vec<(i32, i64)>, ConsumeError> {
-        // A look-up of the time -1 is, in the protocol (ListOffsets), one of the end.
-        let ends = partitions.into_iter().map(|partition| (partition, Offset::End));
-        let list = self.look_up("ask for the ends", ends)?;
-        let end = |partition: TopicPartitionListElem<'_>| match (partition.offset(), partition.error()) {
-            (Offset::Offset(end), Ok(())) => Some((partition.partition(), end)),
-            _ => None,
-        };
-        Ok(list.elements().into_iter().filter_map(end).collect())
     }
 
     /// The leader of each partition of the topic, where it has one; none at all when the topic does not exist.

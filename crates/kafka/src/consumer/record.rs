@@ -8,6 +8,11 @@ use rdkafka::message::{BorrowedMessage, Headers};
 pub struct ConsumedRecord<'a>(pub(super) BorrowedMessage<'a>);
 
 impl ConsumedRecord<'_> {
+    /// Its topic, by the name in the cluster.
+    pub fn topic(&self) -> &str {
+        self.0.topic()
+    }
+
     /// Its partition.
     pub fn partition(&self) -> i32 {
         self.0.partition()

@@ -107,19 +107,3 @@ async fn partitions_without_a_leader_and_topics_that_do_not_exist_are_told() {
     assert_eq!(missing.0, []);
     assert!(leaders.1.is_some() && leaders.1 == missing.1, "{leaders:?} {missing:?}");
 }
-
-#[tokio::test]
-async fn the_end_of_a_partition_is_the_offset_that_its_next_record_gets() {
-    let (_broker, config) = broker();
-    let mut producer = Producer::new(&config, "test", "order").expect("a producer");
-    let consumer = Consumer::new(&config, "test", "test", "order", Fetch::Live).expect("a consumer");
-    let ends = move || {
-        let ends = consumer.ends([0, 1]).expect("an answer");
-        (ends, consumer)
-    };
-    let (none, consumer) = spawn_blocking(ends).await.expect("no panic");
-    assert_eq!(none, [(0, 0)], "there is no partition 1");
-    producer.send_batch(&[record(b"value"); 3]).await;
-    let ends = spawn_blocking(move || consumer.ends([0])).await.expect("no panic");
-    assert_eq!(ends.expect("an answer"), [(0, 3)]);
-}

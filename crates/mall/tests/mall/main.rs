@@ -19,6 +19,7 @@ mod outage;
 mod poison;
 mod position;
 mod process;
+mod regions;
 mod restart;
 mod retention;
 mod secured;

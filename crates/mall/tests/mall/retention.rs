@@ -73,7 +73,7 @@ async fn totals_begin_where_the_log_does_when_records_were_removed_uncounted() {
     delete_records(&kafka, "order", NUMBER, Some(13)).await;
 
     let statistics = Counting::start(&kafka).await;
-    let said = statistics.says("the snapshot is discarded").await;
+    let said = statistics.says("the figures are discarded").await;
     assert_eq!(said.len(), 1, "{said:?}");
     let reason = "expected to go on at offset 10, found only offsets from 13 on: the records between were removed";
     assert_eq!(
@@ -118,7 +118,7 @@ async fn recreated_topics_are_counted_from_their_start_however_long_they_have_be
     }
     let statistics = Counting::start(&kafka).await;
     statistics.agrees_with_the_log(&kafka).await;
-    let mut said = statistics.says("the snapshot is discarded").await;
+    let mut said = statistics.says("the figures are discarded").await;
     said.sort_by_key(|line| line["partition"].as_u64());
     let reasons: Vec<_> = said.iter().map(|line| line["reason"].to_string()).collect();
     assert_eq!(reasons.len(), 3, "shipment is what it was: {reasons:?}");

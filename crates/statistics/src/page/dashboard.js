@@ -186,8 +186,11 @@ function receive(next, first) {
     }
   }
   turn();
+  // What a region catches up with was ordered before: it is no rate of now. The seconds are asked for when it is done.
+  const done = (region, index) => previous?.regions[index]?.problem && !region.problem;
+  if (!first && next.regions.some(done)) return connect();
   next.regions.forEach((region, index) => {
-    if (first || fresh) return;
+    if (first || fresh || region.problem) return;
     const before = previous.regions[index];
     const delta = (key) => Math.max(0, region[key] - before[key]);
     const [accepted, shipped] = [delta("orders"), delta("shipped")];
@@ -290,7 +293,8 @@ function show() {
     const rates = [rate(accepted), rate(shipped)];
     all += rates[0];
     const away = [condition(row.order, services), condition(row.repository, services)];
-    mark(row.element, "away", away.includes(false));
+    mark(row.element, "away", away.includes(false) || troubled(region));
+    row.element.title = region.problem ?? "";
     for (const way of [row.enter, row.a]) mark(way.element, "shut", away[0] === false);
     mark(row.b.element, "shut", away[1] === false);
     count(row.accepted, region.orders, rates[0], lines[0][index] ?? [], highest);
@@ -331,7 +335,9 @@ function show() {
   mark($("#sums .twice"), "wrong", total.shipped_twice > 0);
   // A list that changes while somebody reads it or points at it cannot be read.
   const orders = $("#orders");
-  if (orders.matches(":hover") || orders.contains(document.activeElement)) return;
+  const paused = orders.matches(":hover") || orders.contains(document.activeElement);
+  $("#paused").hidden = !paused;
+  if (paused) return;
   const wait = listed + 500 - Date.now();
   if (wait <= 0) {
     listed = Date.now();
@@ -373,6 +379,9 @@ function short(reason = "") {
   return reason.replace(/^kafka is out of reach: /, "").slice(0, 90);
 }
 
+// A region that statistics cannot count at the moment. The first words are those of a start, and no trouble.
+const troubled = (region) => Boolean(region.problem) && region.problem !== "reading the log";
+
 // How it is, in a sentence, and what that means.
 function headline(services) {
   const [state, title, meaning, remedy] = situation(services);
@@ -411,6 +420,12 @@ function situation(services) {
     if (closed.length + waits.length > 0 && closed.length < rows.length && waits.length < rows.length) sentences.push("The other regions go on.");
     return ["away", `${names} away.`, sentences.join(" ") + kept, revive(away[0])];
   }
+  const blind = rows.filter((_, index) => troubled(regions[index]));
+  if (blind.length) {
+    const problem = regions[rows.indexOf(blind[0])].problem;
+    return ["away", `Statistics cannot count ${blind.length > 3 ? `${blind.length} regions` : blind.map(label).join(", ")}.`, `Their figures are from before; orders are taken and shipped as usual, and the other regions are counted. It tries again every second: ${problem}`];
+  }
+  if (regions.some((region) => region.problem)) return ["well", "Statistics is reading the log …", ""];
   back = back.filter((one) => now() - one.at < BACK);
   if (back.length) {
     const one = back.at(-1);

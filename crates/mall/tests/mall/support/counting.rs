@@ -1,5 +1,6 @@
 //! Statistics as a process, and what it should have counted.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -76,16 +77,23 @@ impl Counting {
         .await;
     }
 
-    /// How many records of a topic were there when it started, and were counted then.
+    /// How many records of a topic were there when it started, and were counted then, in all of three regions.
     pub(crate) async fn read_at_start(&self, topic: &str) -> u64 {
-        let caught_up = |line: &Value| line["message"] == "caught up" && line["topic"] == topic;
-        let mut records = None;
-        eventually("it has caught up", async || {
-            records = self.lines().into_iter().find(caught_up);
-            records.is_some()
+        let mut records = BTreeMap::new();
+        eventually("each region has caught up", async || {
+            records.clear();
+            for line in self.lines() {
+                if line["message"] == "caught up" {
+                    let region = line["partition"].as_u64();
+                    records
+                        .entry(region)
+                        .or_insert_with(|| line[topic].as_u64().expect("a number"));
+                }
+            }
+            records.len() == 3
         })
         .await;
-        records.expect("a line")["records"].as_u64().expect("a number")
+        records.values().sum()
     }
 
     /// Waits until it has logged a message, and returns its lines.
