@@ -59,6 +59,9 @@ impl From<StartError<Self>> for Interruption {
     fn from(error: StartError<Self>) -> Self {
         match error {
             StartError::Lost(lost) => Self::Failed(lost.into()),
+            StartError::Decided(lost) => Self::Restart {
+                reason: format!("an operator has decided where to go on: {lost}"),
+            },
             StartError::Log(interruption) => interruption,
         }
     }

@@ -67,6 +67,9 @@ pub trait Logs {
 pub enum StartError<E> {
     /// The position is lost, and no operator has decided.
     Lost(LostPosition),
+    /// The position was lost, and the operator's decision is written. A new producer makes sure that it is visible: the end
+    /// of a transaction can take effect after the commit has returned.
+    Decided(LostPosition),
     /// A read or a write failed.
     Log(E),
 }
@@ -131,7 +134,7 @@ pub fn start<L: Logs>(logs: &L, on_lost: OnLostPosition) -> Result<Progress, Sta
     };
     let skipped = skipped(logs, position, &lost)?;
     logs.write(&[(skipped, Timestamp::now().unix_millis().cast_signed())])?;
-    recover(logs)?.map_err(StartError::Lost)
+    Err(StartError::Decided(lost))
 }
 
 /// The outcome that moves the position. It names the record before the position, by which the next start proves it.

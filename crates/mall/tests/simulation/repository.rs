@@ -256,7 +256,7 @@ impl Repository {
                 }
                 Ok(Some(progress))
             }
-            Err(StartError::Lost(lost)) => Err(lost.to_string()),
+            Err(StartError::Lost(lost) | StartError::Decided(lost)) => Err(lost.to_string()),
             Err(StartError::Log(Refusal::Fenced)) => Err("fenced".to_owned()),
             Err(StartError::Log(Refusal::Unknown)) => Ok(None),
         }
