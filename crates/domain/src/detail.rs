@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Detail(String);
 
 impl Detail {
-    /// The most characters that it has. A reason fits; what somebody wrote into a field of a record does not.
+    /// The most characters that it has. A reason fits; the content of a hostile record does not.
     pub const MAX_CHARS: usize = 200;
     /// The most bytes of its JSON form, quotes included: JSON writes a control character in six bytes (`\u0000`).
     pub const MAX_JSON_BYTES: usize = 2 + 6 * Self::MAX_CHARS;

@@ -1,4 +1,4 @@
-//! How a client marks a submission that it may repeat.
+//! The key of a submission that its client may repeat.
 
 use serde::{Deserialize, Serialize};
 

@@ -15,7 +15,7 @@ pub struct Journey {
     pub shipment: Option<Shipped>,
 }
 
-/// Where and when an order was written.
+/// The place and the time of an order's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// The partition.
@@ -33,7 +33,7 @@ pub struct Accepted {
 /// The outcome of an order, and where it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shipped {
-    /// What was done.
+    /// The outcome.
     pub outcome: Outcome,
     /// The offset in topic `shipment`.
     pub offset: i64,

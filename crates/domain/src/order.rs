@@ -11,13 +11,13 @@ use crate::{Detail, OrderId, UserId, json};
 /// An order as it stands in the log. Its JSON has its keys in alphabetical order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// What the customer pays.
+    /// The price.
     pub money: Money,
     /// The id that order-N gave it.
     pub order_id: OrderId,
     /// When the gateway received it, in Unix seconds.
     pub time: u64,
-    /// Who ordered.
+    /// The customer.
     pub user_id: UserId,
 }
 

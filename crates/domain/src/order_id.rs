@@ -128,7 +128,7 @@ pub struct OrderIdGenerator {
 pub struct ClockBehind(pub Duration);
 
 impl OrderIdGenerator {
-    /// How far ids may run ahead of a clock that stepped back or of a sequence that overflowed.
+    /// The lead that ids may have over a clock that stepped back, or after a sequence that overflowed.
     /// One second covers what time synchronisation does to a healthy clock.
     pub const MAX_LEAD: Duration = Duration::from_secs(1);
 

@@ -12,7 +12,7 @@ const MAX_REPLICAS: u16 = 32;
 /// The largest ordinal: it has 10 bits in an order id.
 const MAX_ORDINAL: u16 = (1 << 10) - 1;
 
-/// How many regions there are: replicas of `order` and of `repository`, and partitions of their topics.
+/// The number of regions: of replicas of `order` and of `repository`, and of partitions of their topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i64", into = "u16")]
 pub struct Replicas(u16);

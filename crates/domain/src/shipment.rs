@@ -11,7 +11,7 @@ pub struct Shipment {
     pub order_id: Option<OrderId>,
     /// The offset of the record of topic `order`.
     pub order_offset: i64,
-    /// What repository-N did with the record.
+    /// The result of repository-N's work on the record.
     pub outcome: Outcome,
     /// The identity of the order; `None` if the record holds none.
     pub mark: Option<Mark>,
@@ -25,7 +25,7 @@ pub struct Shipment {
     pub shipped_at: Option<Timestamp>,
 }
 
-/// What repository-N did with a record.
+/// The result of repository-N's work on a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {

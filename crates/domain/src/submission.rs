@@ -4,17 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Detail, Money, Order, OrderId, Partition, RecordHeaders, Region, UserId};
 
-/// What the gateway posts to order-N.
+/// The order that the gateway posts to order-N.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
-    /// What the customer pays.
+    /// The price.
     pub money: Money,
     /// The partition that the client asked for.
     pub partition: Partition,
     /// When the gateway took the order, in Unix seconds.
     pub time: u64,
-    /// Who orders.
+    /// The customer.
     pub user_id: UserId,
 }
 
@@ -37,7 +37,7 @@ impl Submission {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Receipt {
     money: Money,
-    /// Where in the partition the order is.
+    /// The offset of the order in its partition.
     pub offset: i64,
     /// Its id.
     pub order_id: OrderId,
@@ -73,7 +73,7 @@ impl Receipt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchedSubmission {
-    /// What goes into the headers of its record.
+    /// The headers of its record.
     #[serde(default)]
     pub headers: RecordHeaders,
     /// The submission itself.
@@ -88,7 +88,7 @@ impl BatchedSubmission {
     pub const MAX_JSON_BYTES: usize = 512;
 }
 
-/// What became of one of them. `R` is a [`Receipt`], or its JSON where that is passed on as it is.
+/// The answer to one of them. `R` is a [`Receipt`], or its JSON where that is passed on as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SubmissionReply<R> {

@@ -1,4 +1,4 @@
-//! What the mall has done so far, counted from the records of topics `order` and `shipment`.
+//! The totals of the mall, counted from the records of topics `order` and `shipment`.
 
 mod counts;
 mod snapshot;
@@ -27,7 +27,7 @@ pub struct Totals {
     pub rejected: u64,
     /// Records of topic `order` that have no record in `shipment` yet.
     pub waiting: u64,
-    /// Records of topic `order` that were passed over: never more than 0, unless somebody meddled with the topics.
+    /// Records of topic `order` that were passed over: 0, unless another program has written to the topics.
     /// `None` when it cannot be told, because retention had removed the start of `shipment`.
     pub lost: Option<u64>,
     /// Outcomes beyond one for each record of topic `order`; as `lost`.

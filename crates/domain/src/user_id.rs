@@ -1,4 +1,4 @@
-//! Who ordered.
+//! The customer of an order.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::detail::abbreviate;
 use crate::text;
 
-/// Who ordered: 1 to 19 decimal digits. `007` is another user than `7`.
+/// The customer of an order: 1 to 19 decimal digits. `007` is another user than `7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserId {
     number: u64,
@@ -38,12 +38,12 @@ impl UserId {
         self.number
     }
 
-    /// How many digits it has, zeros at the front included.
+    /// The number of digits, with leading zeros.
     pub fn digits(self) -> u8 {
         self.digits
     }
 
-    /// Whether it has zeros at the front: then it is not the only user with its number.
+    /// Returns `true` if it has leading zeros: then another user has the same number.
     pub fn has_leading_zeros(self) -> bool {
         self.digits > digits(self.number)
     }
@@ -55,7 +55,7 @@ impl UserId {
     }
 }
 
-/// How many digits a number has: 20 at most.
+/// The number of digits of a number: 20 at most.
 fn digits(number: u64) -> u8 {
     number.checked_ilog10().map_or(1, |power| power as u8 + 1)
 }

@@ -1,4 +1,4 @@
-//! What an answer of order-N means for each order that it was sent.
+//! Reads an answer of order-N: the result for each order that it was sent.
 
 #[cfg(test)]
 mod tests;
@@ -74,7 +74,7 @@ impl From<Failure> for Problem {
     }
 }
 
-/// What an answer, or that there was none, means for each order of a batch.
+/// The result for each order of a batch, from the answer or its absence.
 pub(crate) fn of_batch(
     partition: Partition,
     orders: usize,
@@ -153,7 +153,7 @@ fn accept(partition: Partition, receipt: Bytes) -> Result<Accepted, Failure> {
     })
 }
 
-/// What an answer without a receipt means. `error` is the problem that order-N gave, where it did.
+/// The failure behind an answer without a receipt. `error` is the problem that order-N sent, if it did.
 fn failure(partition: Partition, status: StatusCode, error: Option<SubmissionError>) -> Failure {
     match (status, error) {
         // A proxy's 503 can follow a request that was passed on: order-N's own is a problem.
@@ -162,7 +162,7 @@ fn failure(partition: Partition, status: StatusCode, error: Option<SubmissionErr
             order_id: error.order_id,
             reason: error.detail.to_string(),
         },
-        // Whatever its version is: it refused the request before it did anything with it.
+        // order-N of any version refuses a request before it writes anything.
         (status, Some(error)) if status.is_client_error() => {
             Failure::Misdirected(format!("order-{partition} answered {status}: {}", error.detail))
         }

@@ -23,7 +23,7 @@ pub(crate) struct Courier {
     address: Address,
     /// The connection that was used last, if order-N answered there.
     idle: Option<Connection>,
-    /// How many orders go out together.
+    /// The number of orders in one request.
     batch_orders: Histogram,
 }
 

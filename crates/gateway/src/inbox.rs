@@ -1,4 +1,4 @@
-//! Where the orders of one region are handed in, and what holds them until they are sent.
+//! Takes the orders of one region and holds them until they are sent.
 
 use domain::{BatchedSubmission, Partition, Region};
 use prometheus_client::metrics::gauge::Gauge;
@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::answer::{Accepted, Failure};
 use crate::waiting::{Batch, MAX_WAIT, Waiting};
 
-/// Where the orders of a region are handed in.
+/// Hands in the orders of a region.
 pub(crate) struct OrderSender {
     partition: Partition,
     /// Without a bound of its own: `in_flight` is its bound.

@@ -33,26 +33,26 @@ use crate::metrics::Metrics;
 use crate::routes::State;
 use crate::tracking::Repository;
 
-/// What the gateway is.
+/// The configuration of the gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where each order service is.
+    /// The address of each order service.
     pub orders: BTreeMap<Partition, Uri>,
-    /// Where each repository is.
+    /// The address of each repository.
     pub repositories: BTreeMap<Partition, Uri>,
-    /// How many there are.
+    /// The number of regions.
     pub replicas: Replicas,
-    /// What can be set.
+    /// The settings.
     pub settings: Settings,
 }
 
-/// What can be set of the gateway.
+/// The settings of the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where order-N is: `{ordinal}` stands for N.
+    /// The URL of order-N: `{ordinal}` stands for N.
     pub order_url: String,
-    /// Where repository-N is: `{ordinal}` stands for N.
+    /// The URL of repository-N: `{ordinal}` stands for N.
     pub repository_url: String,
     /// Orders of one region that may be in flight. More are refused with 503.
     pub max_in_flight: NonZeroU32,
@@ -74,7 +74,7 @@ impl Settings {
     /// The address of each order service.
     ///
     /// # Errors
-    /// What is wrong with `order_url`.
+    /// When `order_url` cannot be used, with the reason.
     pub fn orders(&self, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
         addresses(&self.order_url, replicas)
     }
@@ -82,7 +82,7 @@ impl Settings {
     /// The address of each repository.
     ///
     /// # Errors
-    /// What is wrong with `repository_url`.
+    /// When `repository_url` cannot be used, with the reason.
     pub fn repositories(&self, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
         addresses(&self.repository_url, replicas)
     }
@@ -125,7 +125,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
         let (sender, inbox) = Inbox::new(&context.name, partition, in_flight, max_in_flight);
         senders.insert(partition, sender);
         let courier = Courier::new(inbox, Address::new(host), metrics.batch_orders.clone());
-        // It ends when nobody can hand in orders: that is when the server has finished, after `shutdown`.
+        // A courier ends once no order can be handed in any more: after `shutdown`, when the server has finished.
         tasks.spawn("courier", async {
             courier.run().await;
             Ok(())

@@ -1,4 +1,4 @@
-//! What `/metrics` shows of the gateway.
+//! The metrics of the gateway.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ struct PartitionLabel {
     partition: i32,
 }
 
-/// What `/metrics` shows of the gateway.
+/// The metrics of the gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: Family<RequestLabels, Counter>,

@@ -19,7 +19,7 @@ use crate::order_request::{Form, OrderRequest};
 /// it; this is the one that payment services use.
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub(crate) struct State {
     pub(crate) name: String,
     pub(crate) replicas: Replicas,

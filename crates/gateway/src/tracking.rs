@@ -17,7 +17,7 @@ const MAX_IN_FLIGHT: usize = 128;
 /// Timeout of a question. repository-N gives up somewhat earlier.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the orders of one region are asked for.
+/// The repository of one region.
 pub(crate) struct Repository {
     upstream: Upstream,
     in_flight: Semaphore,

@@ -1,4 +1,4 @@
-//! Which orders of a region go out next, and which have waited for too long.
+//! The orders of a region that wait to be sent, and their deadlines.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Where the broker is, and every librdkafka property that the mall sets.
+//! The address of the broker, and every librdkafka property that the mall sets.
 //!
 //! The values and their reasons come from measurements with librdkafka 2.12 and Kafka 3.9. A user may set the properties
 //! that break no promise, see [`Properties`].
@@ -22,13 +22,13 @@ use crate::flushing::LINGER;
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same in a transaction, which then fails as a whole. librdkafka looks at it up to 500 ms late while it reconnects.
 const TRANSACTIONAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(4500);
-/// What a broker waits for the end of a transaction before it aborts it. Longer than a record may take, short enough
+/// The broker aborts a transaction that is open for longer. Longer than a record may take, short enough
 /// that a repository that dies for good does not hold up readers for long.
 pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// A request without an answer: bounds a half-open connection.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the broker is and how to talk to it.
+/// The address of the broker, and the properties of its clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -113,7 +113,7 @@ impl Config {
         format!("{}{name}", self.prefix)
     }
 
-    /// What all clients share. The user's properties come last and win.
+    /// The properties that all clients share. The user's properties come last and win.
     fn client(&self, client_id: &str, own: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         let request_timeout = REQUEST_TIMEOUT.as_millis().to_string();

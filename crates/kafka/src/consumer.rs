@@ -29,7 +29,7 @@ use crate::{Config, Forbidden};
 /// Timeout of a question to the broker.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much a consumer fetches at a time.
+/// The amount that a consumer fetches at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
     /// Records as they come: fetches again when all fetched records have been taken.

@@ -36,6 +36,6 @@ pub use transactional_producer::{TransactionError, TransactionalProducer};
 /// A client that has not reached a broker for this long is to be replaced. librdkafka may have given up for good: a
 /// broker that has just started can answer with topics and no brokers, then librdkafka forgets all that it knows, and
 /// may stop the timer with which it would begin anew (its issue 5301, open; seen in one of 25 hard kills of Kafka).
-/// Longer than a record waits for its acknowledgement, because a replaced producer does not pass that on. The wait doubles
+/// Longer than a record waits for its acknowledgement: a replaced producer loses those that are under way. The wait doubles
 /// with each replacement in the same outage, up to a minute.
 pub const RENEWAL: Duration = Duration::from_secs(10);

@@ -30,8 +30,9 @@ const FLUSH: Duration = Duration::from_millis(1);
 const DELIVERY_TIMEOUT: Duration = RENEWAL;
 /// One attempt to commit. librdkafka goes on with the commit in the background, and the next attempt resumes it.
 const COMMIT_ATTEMPT: Duration = Duration::from_millis(500);
-/// A commit that takes longer has failed, even if it succeeds: librdkafka repeats the request after this time, and the
-/// first request can still reach the broker later and commit a part of another batch. A new producer fences both.
+/// A commit that takes longer counts as failed, even if the broker confirms it. librdkafka repeats the request after this
+/// time; the first request can then reach the broker later, and commit a part of another batch. The next producer fences
+/// both requests.
 const COMMIT_TIMEOUT: Duration = REQUEST_TIMEOUT;
 
 /// Writes batches of records to one topic, each batch wholly or not at all, as the only producer with its transactional id.

@@ -53,7 +53,7 @@ fn hash(key: &IdempotencyKey) -> Mark {
 }
 
 impl Keys {
-    /// How many keys are remembered.
+    /// The number of remembered keys.
     pub(crate) fn len(&self) -> usize {
         self.receipts.len()
     }
@@ -83,7 +83,7 @@ impl Keys {
         self.queue.push_back((expiry, key, offset));
     }
 
-    /// Forgets the keys whose ten minutes are over.
+    /// Forgets expired keys.
     pub(crate) fn expire(&mut self, now: Instant) {
         while self.queue.front().is_some_and(|(expiry, ..)| *expiry <= now) {
             self.pop();

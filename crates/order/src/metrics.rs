@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// What became of an order, `written`, `not_written`, `unknown` or `replayed`, and the partition that it was for.
+/// The outcome of a submission, `written`, `not_written`, `unknown` or `replayed`, and its partition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Label {
     outcome: &'static str,

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::recovery::{Tail, read_tail};
 
-/// How often the state of the producer is looked at.
+/// Interval at which the state of the producer is read.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// How often the broker is asked while all is well. This finds a topic that was deleted.
+/// Interval of the questions to the broker while the producer works. They find a topic that was deleted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Holds the latch while the partition cannot be written to.

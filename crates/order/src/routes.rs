@@ -16,7 +16,7 @@ use crate::batches::{Failure, Job, Written};
 /// The largest body of `/submit-orders`, in bytes.
 pub(crate) const BATCH_BODY_LIMIT: usize = BatchedSubmission::MAX_TOGETHER * BatchedSubmission::MAX_JSON_BYTES;
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub(crate) struct State {
     name: String,
     partition: Partition,

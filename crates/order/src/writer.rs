@@ -13,7 +13,7 @@ use crate::recovery::Tail;
 
 /// The most orders in one batch: bounds how long an order that just missed one waits.
 const MAX_BATCH: usize = 1000;
-/// How long the last records may take when the service stops.
+/// Timeout of the last records when the service stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes the orders of one partition.

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// How long to wait for a record when there is none, before the stop signal is looked at.
+/// Timeout of one poll while there is no record. The stop signal is read between two polls.
 const POLL: Duration = Duration::from_millis(100);
-/// A transaction may take a fifth of the time: after one that took 20 ms, the next batch gathers for 100 ms. It costs
-/// milliseconds of processor time, ours and the broker's, however few orders are in it, and in a crowd others wait for that.
+/// Transactions take at most a fifth of the time: after one that took 20 ms, the next batch gathers for 100 ms. A
+/// transaction costs milliseconds of processor time, here and at the broker, however few orders it holds.
 const GATHER_FACTOR: u32 = 5;
-/// The most that it gathers for.
+/// The longest time for which a batch gathers.
 const MAX_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Decides what to do next on the way to a batch.
@@ -27,7 +27,7 @@ pub(crate) struct Batching {
     end: i64,
 }
 
-/// What to do next.
+/// The next step on the way to a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Ask the consumer, and wait this long for an answer.
@@ -51,7 +51,7 @@ impl Batching {
         }
     }
 
-    /// What to do next, with this many records in the batch.
+    /// Returns the next step, with this many records in the batch.
     pub(crate) fn next(&mut self, gathered: usize, now: Instant) -> Next {
         if gathered == 0 {
             return Next::Poll(POLL);
@@ -106,7 +106,7 @@ impl Batching {
         self.ripe = now + interval;
     }
 
-    /// How many records are known to wait in the log.
+    /// The records that are known to have no outcome.
     pub(crate) fn lag(&self) -> i64 {
         (self.end - self.position).max(0)
     }

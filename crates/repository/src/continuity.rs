@@ -12,7 +12,7 @@ use crate::recovery::Progress;
 /// A silence shorter than this is too short to recreate and fill a topic. Longer than repository-N gathers a batch.
 const SILENCE: Duration = Duration::from_millis(250);
 
-/// What to do with a record.
+/// The treatment of a record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// It is the next record.
@@ -25,7 +25,7 @@ pub enum Step {
     Recover(String),
 }
 
-/// Whether the records that come still continue those before.
+/// Checks that the records that come continue those before.
 #[derive(Debug, Default)]
 pub struct Continuity {
     /// Since when nothing has come.

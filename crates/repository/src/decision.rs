@@ -53,7 +53,7 @@ impl Batch {
         });
     }
 
-    /// How many records have been decided.
+    /// The number of records that have been decided.
     pub fn len(&self) -> usize {
         self.decisions.len()
     }

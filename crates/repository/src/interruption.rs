@@ -18,7 +18,7 @@ pub(crate) enum Interruption {
     /// The broker has aborted the transaction: the process stood still for longer than a transaction may take. Another
     /// process can have taken over meanwhile.
     TimedOut {
-        /// What the broker says.
+        /// The broker's reason.
         reason: String,
     },
     /// It cannot go on.

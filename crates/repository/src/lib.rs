@@ -59,7 +59,7 @@ pub struct Settings {
     /// The simulated packing time of one order. The orders of one batch are packed together.
     #[serde(with = "humantime_serde")]
     pub handling_time: Duration,
-    /// What to do when the position is lost.
+    /// The decision about a lost position.
     pub on_lost_position: OnLostPosition,
 }
 

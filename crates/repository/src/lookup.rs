@@ -160,12 +160,12 @@ impl Lookup {
     }
 }
 
-/// Where an outcome is, seen from an offset of topic `shipment`.
+/// The place of an outcome, seen from an offset of topic `shipment`.
 enum Probe {
     Found(Box<Shipped>),
     /// It is before the offset, or does not exist.
     Before,
-    /// It is after this offset, whose outcome is of a record so many offsets before.
+    /// It is after this offset. The outcome there is of a record `missing` offsets earlier.
     After {
         offset: i64,
         missing: i64,

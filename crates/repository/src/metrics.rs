@@ -1,4 +1,4 @@
-//! What `/metrics` shows of repository-N.
+//! The metrics of repository-N.
 
 use std::sync::atomic::AtomicI64;
 
@@ -22,14 +22,14 @@ struct PartitionLabel {
     partition: i32,
 }
 
-/// What `/metrics` shows of repository-N.
+/// The metrics of repository-N.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     partition: i32,
     outcomes: Family<OutcomeLabel, Counter>,
     /// Records of `order` that are known to wait behind the position.
     pub(crate) lag: Gauge<i64, AtomicI64>,
-    /// How long a transaction takes, in seconds.
+    /// The duration of a transaction, in seconds.
     pub(crate) transaction: Histogram,
 }
 

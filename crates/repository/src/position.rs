@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::{OrderRecord, OutcomeRecord};
 
-/// What to do when the position is lost.
+/// The operator's decision about a lost position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnLostPosition {
@@ -19,7 +19,7 @@ pub enum OnLostPosition {
     Latest,
 }
 
-/// Whether topic `order` is the one that the last outcome speaks of.
+/// The comparison of the last outcome with topic `order`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// The record at its offset holds the same order.
@@ -41,7 +41,7 @@ impl Proof {
     }
 }
 
-/// What both topics hold of a partition.
+/// The state of a partition in both topics.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     /// The last outcome in topic `shipment`, and whether topic `order` confirms it.
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(Proof::new(&last, order, None), Proof::Different(None));
         last.order_offset = 9;
         assert_eq!(Proof::new(&last, order, None), Proof::Expired);
-        // What is no order is proved by a record that is none either.
+        // A record without an order proves the outcome of a record without an order.
         let rejected = OutcomeRecord {
             order_offset: 11,
             order_id: None,

@@ -80,7 +80,7 @@ impl<E> From<E> for StartError<E> {
     }
 }
 
-/// What has been done so far: a fold over topic `shipment`.
+/// The work done so far: a fold over topic `shipment`.
 #[derive(Debug)]
 pub struct Progress {
     /// The offset of topic `order` to go on from.

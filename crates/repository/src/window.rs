@@ -39,7 +39,7 @@ impl ShippedMarks {
     }
 }
 
-/// What the window says of a record.
+/// The judgement of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// No order with this mark was shipped: it is new.

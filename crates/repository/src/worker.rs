@@ -19,17 +19,17 @@ use crate::metrics::Metrics;
 use crate::outcome::OutcomeRecord;
 use crate::recovery::{self, Logs as _, Progress};
 
-/// How often a wait looks at the stop signal.
+/// Interval at which a wait reads the stop signal.
 const POLL: Duration = Duration::from_millis(100);
 /// Interval between two rounds after a failure, and between questions to a broker that does not answer.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the broker is asked for the end of the partition while there is a backlog, and while nothing comes.
+/// Interval of the questions for the end of the partition, while there is a backlog and while there is none.
 const BUSY_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_PROBE_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the group's offset is committed, while it changes and while it does not: a broker forgets an old commit.
+/// Interval of the group's commits, while the position changes and while it does not: a broker forgets old commits.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_COMMIT_INTERVAL: Duration = Duration::from_secs(3600);
-/// How often a full window is logged.
+/// Interval of the log line about a full window.
 const FULL_WINDOW_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The most orders in one transaction. Kafka's own test of transactions has 750 records in each.
 const MAX_BATCH: usize = 1000;

@@ -22,7 +22,7 @@ pub enum ConsumeError {
     Damaged {
         /// The topic.
         topic: String,
-        /// What the client says.
+        /// The reason that the client gives.
         reason: String,
     },
     /// A read made no progress for 15 s, or missed its deadline.
@@ -33,7 +33,7 @@ pub enum ConsumeError {
         topic: String,
         /// The partition.
         partition: i32,
-        /// What interrupted it, if the client said so.
+        /// The reason of the interruption, if the client gave one.
         reason: String,
     },
     /// The authorizer does not allow it.
@@ -44,7 +44,7 @@ pub enum ConsumeError {
     NotServed {
         /// The topic.
         topic: String,
-        /// What the client says.
+        /// The reason that the client gives.
         code: RDKafkaErrorCode,
     },
     /// The process is asked to stop.
@@ -58,14 +58,14 @@ pub enum ConsumeError {
     Kafka {
         /// The topic.
         topic: String,
-        /// What was being done.
+        /// The operation that failed.
         action: &'static str,
-        /// What went wrong.
+        /// Its error.
         source: KafkaError,
     },
 }
 
-/// What an error that librdkafka gives instead of a record means.
+/// The meaning of an error that librdkafka gives instead of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
     /// No broker is reached; the connection keeps account of that.

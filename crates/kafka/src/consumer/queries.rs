@@ -1,4 +1,4 @@
-//! What a consumer asks the broker beside records. Every question is bounded by five seconds.
+//! The questions of a consumer to the broker, beside those for records. Every question is bounded by five seconds.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub struct Committed {
 
 /// The cluster tells its id with the first metadata: this is only waited for when there is none.
 const CLUSTER_ID_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the errors of connections are polled for: they wait in a queue, and lines of librdkafka's log among them.
+/// Timeout of polling for the errors of connections, which wait in a queue among the lines of librdkafka's log.
 const ERROR_POLL: Duration = Duration::from_millis(20);
 
 impl Consumer {
@@ -117,7 +117,7 @@ impl Consumer {
     }
 
     /// The offset after all of a partition that has been polled: its records, and the ends of transactions, which are
-    /// none. `None` before the first of them. Asks nobody.
+    /// none. `None` before the first of them. Makes no request.
     pub fn position(&self, partition: i32) -> Option<i64> {
         let positions = self.consumer.position().ok()?;
         match positions.find_partition(&self.topic, partition)?.offset() {

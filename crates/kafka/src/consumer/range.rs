@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ConsumeError, ConsumedRecord, Consumer, Event};
 
-/// How often a read looks at its stop signal and its deadline.
+/// Interval at which a read checks its stop signal and its deadline.
 const POLL: Duration = Duration::from_millis(100);
 /// A read that makes no progress for this long has failed.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -29,7 +29,7 @@ impl<'a> From<&'a CancellationToken> for ReadLimits<'a> {
     }
 }
 
-/// How far a range of offsets has been read.
+/// The progress through a range of offsets.
 ///
 /// Only a position at the end or beyond completes it. An end-of-partition event does not: a follower, or a leader that
 /// was elected just now, sends it below the end that another broker has told.
