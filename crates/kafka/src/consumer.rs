@@ -160,8 +160,16 @@ impl Consumer {
             .into_iter()
             .map(|(partition, offset)| (partition, Offset::Offset(offset)));
         self.list(positions)
-            .and_then(|list| self.consumer.assign(&list))
+            .and_then(|list| self.replace_assignment(&list))
             .map_err(self.error("assign partitions"))
+    }
+
+    /// Assigns, and waits until the fetchers of the partitions that were assigned before have been told to stop: librdkafka
+    /// aborts the process if one leaves an assignment again before that. The client answers a question after that order.
+    /// See <https://github.com/confluentinc/librdkafka/issues/5573>.
+    fn replace_assignment(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        self.consumer.assign(list)?;
+        self.consumer.assignment().map(|_| ())
     }
 
     /// Reads a partition of this topic and of others that share the client, from these positions, instead of what was
@@ -178,7 +186,7 @@ impl Consumer {
         let mut positions = positions.into_iter();
         positions
             .try_for_each(|(other, offset)| list.add_partition_offset(&other.topic, partition, Offset::Offset(offset)))
-            .and_then(|()| self.consumer.assign(&list))
+            .and_then(|()| self.replace_assignment(&list))
             .map_err(self.error("assign partitions"))
     }
 

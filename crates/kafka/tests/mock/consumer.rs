@@ -107,3 +107,22 @@ async fn partitions_without_a_leader_and_topics_that_do_not_exist_are_told() {
     assert_eq!(missing.0, []);
     assert!(leaders.1.is_some() && leaders.1 == missing.1, "{leaders:?} {missing:?}");
 }
+
+/// librdkafka can abort the process here: <https://github.com/confluentinc/librdkafka/issues/5573>.
+#[tokio::test]
+async fn an_assignment_that_is_replaced_at_once_again_and_again_does_not_end_the_process() {
+    let (_broker, config) = broker();
+    let mut producer = Producer::new(&config, "test", "order").expect("a producer");
+    producer.send_batch(&[record(b"value")]).await;
+    let read = move || {
+        let consumer = Consumer::new(&config, "test", "test", "order", Fetch::Live).expect("a consumer");
+        for _ in 0..200 {
+            consumer.assign([(0, 0)]).expect("assigned");
+            while !matches!(consumer.poll(Duration::from_millis(100)), Ok(Event::Record(_))) {}
+            for _ in 0..20 {
+                consumer.assign([(0, 0)]).expect("assigned again");
+            }
+        }
+    };
+    spawn_blocking(read).await.expect("no panic");
+}

@@ -313,6 +313,9 @@ impl<'a> Topic<'a> {
         offsets: Range<i64>,
         mut visit: impl FnMut(&BorrowedMessage<'_>),
     ) -> anyhow::Result<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
         self.assign(partition, offsets.start)?;
         let mut next = offsets.start;
         // The clock is read only while nothing comes: millions of records do.
@@ -352,7 +355,10 @@ impl<'a> Topic<'a> {
     fn assign(&self, partition: u16, offset: i64) -> anyhow::Result<()> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.name, i32::from(partition), Offset::Offset(offset))?;
-        self.consumer.assign(&list).context("could not assign a partition")
+        // librdkafka aborts the process if a partition leaves an assignment twice before its fetcher has stopped. The
+        // client answers the question after it has stopped: https://github.com/confluentinc/librdkafka/issues/5573
+        let assigned = self.consumer.assign(&list).and_then(|()| self.consumer.assignment());
+        assigned.map(|_| ()).context("could not assign a partition")
     }
 
     /// The offset after all that was polled of a partition since it was assigned.
