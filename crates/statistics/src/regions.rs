@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::{Partition, Replicas, Topic};
-use kafka::{Consumer, Fetch, KafkaError};
+use kafka::{ConsumeError, Consumer, Fetch, KafkaError};
 use service::Latch;
 use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
@@ -84,17 +84,21 @@ impl Regions {
         let is_viewed = self.viewers.as_ref().is_some_and(|viewers| viewers.any());
         let timeout = if is_viewed { PROBE_INTERVAL } else { TIMEOUT };
         let shipment = self.consumer.sharing_client(&self.kafka, Topic::Shipment.name());
-        let mut count = 0;
+        let (mut count, mut reasons) = (0, Vec::new());
         for consumer in [&self.consumer, &shipment] {
-            let answer = consumer
-                .leaders_within(timeout)
-                .map_err(|error| consumer.outage(&error));
-            let reached = answer.as_ref().map(|_| ()).map_err(Clone::clone);
+            let answer = consumer.leaders_within(timeout);
+            let reached = answer.as_ref().map(|_| ()).map_err(|error| consumer.outage(error));
             self.figures.record_readiness(KAFKA, reached);
-            match answer?.len() {
-                0 => return Err(format!("topic {} does not exist: run mall topics", consumer.topic())),
-                partitions => count = count.max(partitions),
+            match answer.as_ref().map(Vec::len) {
+                Ok(0) => reasons.push(format!("topic {} does not exist: run mall topics", consumer.topic())),
+                Ok(partitions) => count = count.max(partitions),
+                // Who grants one right wants to know whether the other is missing too.
+                Err(ConsumeError::Forbidden(forbidden)) => reasons.push(forbidden.to_string()),
+                Err(error) => return Err(consumer.outage(error)),
             }
+        }
+        if !reasons.is_empty() {
+            return Err(reasons.join("; "));
         }
         let replicas = i64::try_from(count)
             .map(Replicas::try_from)
