@@ -1,7 +1,7 @@
 //! The judge: reads topics `order` and `shipment`, asks statistics, and compares all that with what clients were told.
 //!
 //! * `topics` reads the records and `decode` their values, `attempts` the ledgers, `figures` what statistics shows: into
-//!   the compact [`evidence`]. It shares no code with what it judges.
+//!   the compact evidence. It shares no code with what it judges.
 //! * `checks` has a file for each invariant: a function from the evidence to a [`Finding`].
 //! * `report` draws the verdict.
 
