@@ -113,7 +113,9 @@ async fn what_is_no_id_is_400_and_what_is_not_in_the_log_404(#[case] broker: Bro
         let order = stage.client.order(stage.gateway(), 1).await;
         ids.push(order.order_id().parse::<u64>().expect("a number"));
     }
-    let id = ids[1];
+    let [first, .., last] = ids[..] else {
+        unreachable!("three orders")
+    };
     stage.settled(3).await;
     for text in [
         "x",
@@ -130,11 +132,11 @@ async fn what_is_no_id_is_400_and_what_is_not_in_the_log_404(#[case] broker: Bro
     let (ordinal, year) = (1 << 12, 1_u64 << 57);
     for (missing, why) in [
         (0, "the first id of all"),
-        (id - (1 << 22), "before"),
-        (id + 1, "after"),
-        (id + year, "from the future"),
-        (id + ordinal, "of a region that has no such order"),
-        (id + 5 * ordinal, "of a region that does not exist"),
+        (first - (1 << 22), "before"),
+        (last + 1, "after"),
+        (last + year, "from the future"),
+        (first + ordinal, "of a region that has no such order"),
+        (first + 5 * ordinal, "of a region that does not exist"),
         (i64::MAX.cast_unsigned(), "the last id of all"),
     ] {
         let reply = ask(&stage, &missing.to_string()).await;
