@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -28,6 +28,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: usize = 1 << 16;
 /// Names that are looked up at the same time.
 const MAX_LOOKUPS: usize = 16;
+/// The time between two searches for a service that is not where it was. Docker's resolver can hang for 4 s on a name that
+/// is away: if all connections searched at once, none could ask again when the name is back.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(250);
 /// A request that meets the closing of its connection goes over a new one. Twice is no coincidence.
 const CONNECTIONS_PER_ATTEMPT: usize = 3;
 
@@ -162,6 +165,13 @@ async fn connect(authority: &str) -> Option<SendRequest<Full<Bytes>>> {
 
 /// Searches for a service that is not where it was, beside what goes on: the next connection goes where it is now.
 fn look_up_again(authority: &str) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_some_and(|last| last.elapsed() < SEARCH_INTERVAL) {
+        return;
+    }
+    *last = Some(Instant::now());
     if let Ok(permit) = Arc::clone(&LOOKUPS).try_acquire_owned() {
         drop(resolve(authority, permit));
     }
