@@ -26,6 +26,11 @@ impl Timestamp {
         self.0
     }
 
+    /// The time that has passed since `earlier`; zero if that is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// Whole seconds since the start of 1970.
     pub fn unix_seconds(self) -> u64 {
         self.0 / 1000

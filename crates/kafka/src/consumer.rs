@@ -164,9 +164,9 @@ impl Consumer {
             .map_err(self.error("assign partitions"))
     }
 
-    /// Assigns, and waits until the fetchers of the partitions that were assigned before have been told to stop: librdkafka
-    /// aborts the process if one leaves an assignment again before that. The client answers a question after that order.
-    /// See <https://github.com/confluentinc/librdkafka/issues/5573>.
+    /// Assigns, and waits until the partitions that were assigned before have stopped. If one of them left the next
+    /// assignment before it has stopped, librdkafka would abort the process
+    /// (<https://github.com/confluentinc/librdkafka/issues/5573>). Its main thread stops them before it answers a question.
     fn replace_assignment(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         self.consumer.assign(list)?;
         self.consumer.assignment().map(|_| ())

@@ -195,15 +195,12 @@ impl Batches {
     /// Logs the outcomes of a batch and answers its submissions.
     pub fn settle(&mut self, batch: Vec<Outgoing>, outcomes: Vec<Result<Delivery, SendError>>, now: Now) {
         for (outgoing, outcome) in batch.into_iter().zip(outcomes) {
-            let age = now
-                .wall
-                .unix_millis()
-                .saturating_sub(outgoing.order.order_id.time().unix_millis());
+            let age = now.wall.since(outgoing.order.order_id.time());
             let answer = match self.answer(outgoing.order, outcome) {
                 // This process stood still: repository-N may find the order too late to ship it.
-                Ok(receipt) if age > MAX_AGE.as_millis() as u64 => Err(Failure::Unknown {
+                Ok(receipt) if age > MAX_AGE => Err(Failure::Unknown {
                     order_id: receipt.order_id,
-                    reason: format!("the order was written {} s after it came", age / 1000),
+                    reason: format!("the order was written {} s after it came", age.as_secs()),
                 }),
                 answer => answer,
             };

@@ -19,7 +19,7 @@ mod writer;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use domain::{Ordinal, Partition, Timestamp};
+use domain::{Ordinal, Partition, Timestamp, Topic};
 use kafka::Producer;
 use service::{Context, Tasks};
 use tokio::sync::mpsc;
@@ -73,7 +73,8 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics, Partition::from(config.ordinal));
     let partition = Partition::from(config.ordinal);
     let latch = context.readiness.latch("looking for the last order id in the log");
-    let producer = Producer::new(&config.kafka, &context.name, "order").context("could not make a producer")?;
+    let producer = Producer::new(&config.kafka, &context.name, Topic::Order.name());
+    let producer = producer.context("could not make a producer")?;
     let watch = PartitionWatch {
         kafka: config.kafka,
         name: context.name.clone(),

@@ -1,15 +1,15 @@
 //! Reads back what order-N needs from its own partition: the last order id and the receipts of the last ten minutes.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
-use domain::{Mark, Order, OrderId, Ordinal, Partition, idempotency};
+use domain::{Mark, Order, OrderId, Ordinal, Partition, Topic, idempotency};
 use kafka::{Consumer, Fetch, Watermarks};
 use tokio_util::sync::CancellationToken;
 
 use crate::Now;
 use crate::keys::Keys;
 
+/// The group of order-N, which commits nothing: librdkafka asks for one.
+const GROUP: &str = "order";
 /// Offsets at the end of the partition that are searched for the last order id at least: more than records by other
 /// programs are likely to fill.
 const TAIL_OFFSETS: i64 = 1000;
@@ -48,12 +48,7 @@ impl Tail {
             return;
         }
         self.last_order_id = self.last_order_id.max(Some(order.order_id));
-        let age = self
-            .now
-            .wall
-            .unix_millis()
-            .saturating_sub(order.order_id.time().unix_millis());
-        let rest = Mark::SPAN.checked_sub(Duration::from_millis(age));
+        let rest = Mark::SPAN.checked_sub(self.now.wall.since(order.order_id.time()));
         if let (Some((key, request)), Some(rest)) = (idempotency(headers), rest) {
             self.keys
                 .insert((&key, &request), order, offset, self.now.monotonic + rest);
@@ -69,7 +64,8 @@ pub(crate) fn read_tail(
     stop: &CancellationToken,
 ) -> anyhow::Result<Tail> {
     let now = Now::new();
-    let consumer = Consumer::new(kafka, &format!("{service}-tail"), "order", "order", Fetch::Bulk)
+    let client_id = format!("{service}-tail");
+    let consumer = Consumer::new(kafka, &client_id, GROUP, Topic::Order.name(), Fetch::Bulk)
         .context("could not make a consumer")?;
     consumer.wait_for_broker()?;
     let partition = Partition::from(ordinal).id();

@@ -31,7 +31,8 @@ impl<'a> KafkaLogs<'a> {
         producer: &'a TransactionalProducer,
         stop: &'a CancellationToken,
     ) -> Result<Self, Interruption> {
-        let shipments = Consumer::new(kafka, &format!("{name}-recovery"), GROUP, "shipment", Fetch::Bulk)
+        let client_id = format!("{name}-recovery");
+        let shipments = Consumer::new(kafka, &client_id, GROUP, Topic::Shipment.name(), Fetch::Bulk)
             .map_err(|error| Interruption::Failed(error.into()))?;
         shipments.wait_for_broker()?;
         orders.wait_for_broker()?;
@@ -69,16 +70,12 @@ impl Logs for KafkaLogs<'_> {
             })?)
     }
 
-    fn read_outcomes(
-        &self,
-        offsets: Range<i64>,
-        visit: &mut dyn FnMut(i64, OutcomeRecord),
-    ) -> Result<(), Interruption> {
+    fn read_outcomes(&self, offsets: Range<i64>, visit: &mut dyn FnMut(OutcomeRecord)) -> Result<(), Interruption> {
         Ok(self
             .shipments
             .read_all(self.partition.id(), offsets, self.stop, |record| {
                 if let Some(outcome) = OutcomeRecord::from_record(record.value()) {
-                    visit(record.offset(), outcome);
+                    visit(outcome);
                 }
             })?)
     }

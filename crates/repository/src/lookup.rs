@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use domain::{Accepted, Journey, Order, OrderId, Outcome, Partition, Shipment, Shipped};
+use domain::{Accepted, Journey, Order, OrderId, Outcome, Partition, Shipment, Shipped, Topic};
 use kafka::{Config, ConsumeError, Consumer, Fetch, ReadLimits, Watermarks};
 use tokio_util::sync::CancellationToken;
 
@@ -35,15 +35,15 @@ impl Lookup {
         partition: Partition,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let connect = |topic| -> anyhow::Result<Consumer> {
-            let consumer = Consumer::new(kafka, &format!("{name}-lookup"), GROUP, topic, Fetch::Sparse)?;
+        let connect = |topic: Topic| -> anyhow::Result<Consumer> {
+            let consumer = Consumer::new(kafka, &format!("{name}-lookup"), GROUP, topic.name(), Fetch::Sparse)?;
             consumer.wait_for_broker()?;
             Ok(consumer)
         };
         Ok(Self {
             partition,
-            orders: connect("order")?,
-            shipments: connect("shipment")?,
+            orders: connect(Topic::Order)?,
+            shipments: connect(Topic::Shipment)?,
             stop: stop.clone(),
         })
     }

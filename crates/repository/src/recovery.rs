@@ -43,11 +43,11 @@ pub trait Logs {
     /// When they cannot be read to the end.
     fn read_orders(&self, offsets: Range<i64>, visit: &mut dyn FnMut(OrderRecord)) -> Result<(), Self::Error>;
 
-    /// Reads the outcomes at these offsets of `shipment`, each with its offset.
+    /// Reads the outcomes at these offsets of `shipment`.
     ///
     /// # Errors
     /// When they cannot be read to the end.
-    fn read_outcomes(&self, offsets: Range<i64>, visit: &mut dyn FnMut(i64, OutcomeRecord)) -> Result<(), Self::Error>;
+    fn read_outcomes(&self, offsets: Range<i64>, visit: &mut dyn FnMut(OutcomeRecord)) -> Result<(), Self::Error>;
 
     /// The offset that group `repository` has committed, if repository-N itself has committed it.
     ///
@@ -163,7 +163,7 @@ fn recover<L: Logs>(logs: &L) -> Result<Result<Progress, LostPosition>, L::Error
         window.forget_until(time);
     }
     let mut first = None;
-    logs.read_outcomes(from..shipment.high, &mut |_, outcome| {
+    logs.read_outcomes(from..shipment.high, &mut |outcome| {
         outcomes_read += 1;
         window.add(&outcome);
         last = Some(outcome);
@@ -204,7 +204,7 @@ fn start_of_window<L: Logs>(logs: &L, shipment: Watermarks) -> Result<(i64, Time
     loop {
         let from = shipment.low.max(shipment.high.saturating_sub(offsets));
         let mut times = Vec::new();
-        logs.read_outcomes(from..shipment.high, &mut |_, outcome| {
+        logs.read_outcomes(from..shipment.high, &mut |outcome| {
             times.extend(outcome.order_id.map(|id: OrderId| id.time().unix_millis()));
         })?;
         let last = times.len().saturating_sub(Window::MEDIAN_OF);
@@ -227,7 +227,7 @@ fn before_all_younger<L: Logs>(logs: &L, shipment: Watermarks, from: i64, start:
     loop {
         let mut youngest = None;
         let near = shipment.low.max(from - L::TAIL_OFFSETS)..from;
-        logs.read_outcomes(near, &mut |_, outcome| youngest = youngest.max(outcome.order_id))?;
+        logs.read_outcomes(near, &mut |outcome| youngest = youngest.max(outcome.order_id))?;
         if from == shipment.low || youngest.is_some_and(|id| id.time() <= start) {
             return Ok(from);
         }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use domain::{Partition, Timestamp};
+use domain::{Partition, Timestamp, Topic};
 use kafka::{Committed, Consumer, Event, Fetch, RENEWAL, TransactionalProducer, Watermarks};
 use service::Latch;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ impl Worker {
         shutdown: CancellationToken,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        let orders = Consumer::new(&config.kafka, &name, GROUP, "order", Fetch::Live);
+        let orders = Consumer::new(&config.kafka, &name, GROUP, Topic::Order.name(), Fetch::Live);
         let now = Instant::now();
         Ok(Self {
             partition: Partition::from(config.ordinal),
@@ -124,7 +124,7 @@ impl Worker {
             &self.config.kafka,
             &format!("{}-producer", self.name),
             &format!("repository-{}", self.partition),
-            "shipment",
+            Topic::Shipment.name(),
             &self.shutdown,
             |reason| self.latch.hold(reason),
         )?;
@@ -153,7 +153,8 @@ impl Worker {
     /// Fails if another process has shipped since the last outcome of this one: taking the transactional id back would be
     /// a duel without end.
     fn check_successor(&self) -> Result<(), Interruption> {
-        let shipments = Consumer::new(&self.config.kafka, &self.name, GROUP, "shipment", Fetch::Live)
+        let topic = Topic::Shipment.name();
+        let shipments = Consumer::new(&self.config.kafka, &self.name, GROUP, topic, Fetch::Live)
             .map_err(|error| Interruption::Failed(error.into()))?;
         shipments.wait_for_broker()?;
         let Watermarks { low, high } = shipments.watermarks(self.partition.id())?;

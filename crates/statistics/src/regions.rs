@@ -100,10 +100,9 @@ impl Regions {
         if !reasons.is_empty() {
             return Err(reasons.join("; "));
         }
-        let replicas = i64::try_from(count)
-            .map(Replicas::try_from)
-            .map_err(|error| error.to_string())?;
-        Ok(replicas.map_err(|error| error.to_string())?.partitions().collect())
+        let count = i64::try_from(count).map_err(|error| error.to_string())?;
+        let replicas = Replicas::try_from(count).map_err(|error| error.to_string())?;
+        Ok(replicas.partitions().collect())
     }
 
     /// Starts to count the regions after those that are known. Readiness waits for those that were there at the start.

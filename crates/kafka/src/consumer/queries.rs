@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{ErrorClass, classify};
 use super::{ASK_TIMEOUT, ConsumeError, Consumer};
@@ -143,7 +143,10 @@ impl Consumer {
 
     fn indexed_offset(&self, partition: i32, time: i64) -> Result<Option<i64>, ConsumeError> {
         let action = "look up a time";
-        let list = self.look_up(action, [(partition, Offset::Offset(time))])?;
+        // A time stands where offsets do.
+        let list = self.list([(partition, Offset::Offset(time))]);
+        let answer = list.and_then(|list| self.consumer.offsets_for_times(list, ASK_TIMEOUT));
+        let list = self.answered(action, answer)?;
         let Some(found) = list.elements().first().map(|found| (found.offset(), found.error())) else {
             return Ok(None);
         };
@@ -152,17 +155,6 @@ impl Consumer {
             (Offset::Offset(offset), Ok(())) => Ok(Some(offset)),
             (_, Ok(())) => Ok(None),
         }
-    }
-
-    /// Asks for the offsets of these times, which stand where offsets do.
-    fn look_up(
-        &self,
-        action: &'static str,
-        times: impl IntoIterator<Item = (i32, Offset)>,
-    ) -> Result<TopicPartitionList, ConsumeError> {
-        let list = self.list(times);
-        let answer = list.and_then(|list| self.consumer.offsets_for_times(list, ASK_TIMEOUT));
-        self.answered(action, answer)
     }
 
     /// The group's committed offset of a partition, if there is one.

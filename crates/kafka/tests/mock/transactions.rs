@@ -1,12 +1,20 @@
 use std::time::{Duration, Instant};
 
 use kafka::{TransactionError, TransactionalProducer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::RDKafkaApiKey;
 use rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::{broker, record};
+
+/// The broker puts each commit off, for longer than anybody waits.
+fn put_off_commits(broker: &MockCluster<'_, DefaultProducerContext>) {
+    let later = [RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000];
+    broker.request_errors(RDKafkaApiKey::EndTxn, &later);
+}
 
 fn open(config: &kafka::Config, stop: &CancellationToken) -> TransactionalProducer {
     TransactionalProducer::open(config, "test", "test", "shipment", stop, |_| {}).expect("a producer")
@@ -29,9 +37,7 @@ async fn a_commit_that_does_not_come_to_an_end_does_not_hold_up_a_stop() {
     let (broker, config) = broker();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    // The broker puts the commit off, for longer than anybody waits.
-    let later = [RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000];
-    broker.request_errors(RDKafkaApiKey::EndTxn, &later);
+    put_off_commits(&broker);
     let write = move || {
         let producer = open(&config, &stopped);
         let outcome = producer.write([record(b"value")]);
@@ -50,10 +56,7 @@ async fn a_commit_that_does_not_come_to_an_end_does_not_hold_up_a_stop() {
 #[tokio::test]
 async fn a_commit_on_a_broker_that_stays_away_fails_within_a_bound() {
     let (broker, config) = broker();
-    broker.request_errors(
-        RDKafkaApiKey::EndTxn,
-        &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000],
-    );
+    put_off_commits(&broker);
     let write = move || {
         let producer = open(&config, &CancellationToken::new());
         let begun = Instant::now();
@@ -67,10 +70,7 @@ async fn a_commit_on_a_broker_that_stays_away_fails_within_a_bound() {
 #[tokio::test]
 async fn a_commit_that_is_put_off_for_a_while_is_resumed() {
     let (broker, config) = broker();
-    broker.request_errors(
-        RDKafkaApiKey::EndTxn,
-        &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000],
-    );
+    put_off_commits(&broker);
     let write = move || open(&config, &CancellationToken::new()).write([record(b"value")]);
     let writing = spawn_blocking(write);
     // More than one attempt of half a second.
@@ -83,10 +83,7 @@ async fn a_commit_that_is_put_off_for_a_while_is_resumed() {
 #[tokio::test]
 async fn a_commit_that_took_longer_than_one_request_timeout_has_failed() {
     let (broker, config) = broker();
-    broker.request_errors(
-        RDKafkaApiKey::EndTxn,
-        &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000],
-    );
+    put_off_commits(&broker);
     let write = move || open(&config, &CancellationToken::new()).write([record(b"value")]);
     let writing = spawn_blocking(write);
     // The commit succeeds after this, within the ten seconds in which a record may be delivered.

@@ -138,19 +138,25 @@ impl Partition {
 
     /// The committed outcomes, in the order of the log.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = &Shipment> {
-        self.shipments.iter().filter_map(|entry| match entry {
+        self.outcomes_from(0)
+    }
+
+    /// The committed outcomes that retention has left.
+    pub(crate) fn outcomes_from_low(&self) -> impl Iterator<Item = &Shipment> {
+        self.outcomes_from(self.shipment_low)
+    }
+
+    fn outcomes_from(&self, offset: i64) -> impl Iterator<Item = &Shipment> {
+        let rest = &self.shipments[offset as usize..];
+        rest.iter().filter_map(|entry| match entry {
             ShipmentEntry::Record(shipment, _) => Some(&**shipment),
             ShipmentEntry::Gap => None,
         })
     }
 
-    /// The committed outcomes that retention has left.
-    pub(crate) fn outcomes_from_low(&self) -> impl Iterator<Item = &Shipment> {
-        let rest = &self.shipments[self.shipment_low as usize..];
-        rest.iter().filter_map(|entry| match entry {
-            ShipmentEntry::Record(shipment, _) => Some(&**shipment),
-            ShipmentEntry::Gap => None,
-        })
+    /// The offset of topic `order` after the last record with an outcome.
+    pub(crate) fn order_position(&self) -> i64 {
+        self.outcomes().last().map_or(0, |last| last.order_offset + 1)
     }
 
     /// The topic `order` is deleted and created again.

@@ -139,7 +139,7 @@ impl Logs for Connection {
         Ok(())
     }
 
-    fn read_outcomes(&self, offsets: Range<i64>, visit: &mut dyn FnMut(i64, OutcomeRecord)) -> Result<(), Refusal> {
+    fn read_outcomes(&self, offsets: Range<i64>, visit: &mut dyn FnMut(OutcomeRecord)) -> Result<(), Refusal> {
         let partition = self.partition.borrow();
         let start = match self.mistake {
             Mistake::ShortWindow => offsets.start.max(offsets.end - 4),
@@ -149,7 +149,7 @@ impl Logs for Connection {
             if let ShipmentEntry::Record(shipment, _) = &partition.shipments[offset as usize] {
                 let outcome = OutcomeRecord::from(&**shipment);
                 *self.last.borrow_mut() = Some(outcome);
-                visit(offset, outcome);
+                visit(outcome);
             }
         });
         Ok(())

@@ -60,13 +60,13 @@ impl Source {
     pub(super) fn begin(
         &mut self,
         partition: Partition,
-        Watermarks { low, high }: Watermarks,
+        bounds: Watermarks,
         figures: &Figures,
         proofs: &Consumer,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
         let position = figures.lock().position(self.topic, partition);
-        let proof = match start::check(position, Watermarks { low, high }) {
+        let proof = match start::check(position, bounds) {
             Ok(Some(expected)) => start::compare(expected, self.record_at(partition, expected.offset, proofs, stop)?),
             Ok(None) => Ok(()),
             Err(discard) => Err(discard),
@@ -77,21 +77,21 @@ impl Source {
             tracing::warn!(service = GROUP, topic, partition = partition.id(), %reason, message);
         }
         if proof.is_err() || position.last.is_none() {
-            figures.lock().begin(self.topic, partition, low);
+            figures.lock().begin(self.topic, partition, bounds.low);
             figures.changed.send_replace(());
-            if low > 0 {
+            if bounds.low > 0 {
                 let message = "totals begin at this offset: what was before it had been removed from the log uncounted";
                 tracing::warn!(
                     service = GROUP,
                     topic,
                     partition = partition.id(),
-                    offset = low,
+                    offset = bounds.low,
                     message
                 );
             }
         }
-        self.replay_until = self.replay_until.min(high);
-        (self.end, self.stalled_at) = (high, (0, 0));
+        self.replay_until = self.replay_until.min(bounds.high);
+        (self.end, self.stalled_at) = (bounds.high, (0, 0));
         self.counted.set(0);
         Ok(())
     }
