@@ -3,30 +3,18 @@
 
 mod scene;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use lab::ServiceUrl;
-use lab::audit::{Options, Report, Verdict};
+use lab::audit::{Report, Verdict};
 use rstest::rstest;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use self::scene::{NUMBER, Scene};
 use crate::support::{
-    Broker, Load, NOWHERE, Stage, create_topics, delete_records, eventually, lab_kafka, real_kafka, write,
+    Broker, Load, NOWHERE, Stage, create_topics, delete_records, eventually, real_kafka, run_audit, write,
 };
-
-async fn audit(kafka: &kafka::Config, statistics: Option<ServiceUrl>, ledgers: Vec<PathBuf>) -> Report {
-    let options = Options {
-        kafka: lab_kafka(kafka),
-        regions: 3,
-        statistics,
-        ledgers,
-    };
-    let report = lab::audit::run(&options, &CancellationToken::new(), |_| {}).await;
-    report.expect("a mall that can be read")
-}
 
 /// The invariants with a verdict.
 fn found(report: &Report, verdict: Verdict) -> Vec<String> {
@@ -142,7 +130,7 @@ async fn orders_in_a_partition_without_a_region_are_found() {
     let kafka = real_kafka();
     create_topics(&kafka, 4).await;
     write(&kafka, "order", 3, None, &[b"{}".to_vec()]).await;
-    let report = audit(&kafka, None, Vec::new()).await;
+    let report = run_audit(&kafka, None, Vec::new()).await;
     let text = report.render();
     assert_eq!(found(&report, Verdict::Broken), ["I6"], "{text}");
     assert!(
@@ -163,7 +151,7 @@ async fn a_mall_at_work_holds(#[case] broker: Broker) {
     eventually("orders flow", async || stage.orders().await > 100).await;
     let url = format!("http://{}", stage.address(embedded::Instance::Statistics));
     for _ in 0..3 {
-        let report = audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
+        let report = run_audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
         let text = report.render();
         assert!(report.holds(), "{text}");
         for checked in ["I5", "I6", "I7", "I9", "I10"] {
@@ -177,7 +165,7 @@ async fn a_mall_at_work_holds(#[case] broker: Broker) {
     }
     assert!(load.stop().await.counts().acknowledged > 100);
     // Statistics may not have begun to count when the first of these audits asked.
-    let report = audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
+    let report = run_audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
     assert!(
         found(&report, Verdict::Held).iter().any(|held| held == "I8"),
         "{}",

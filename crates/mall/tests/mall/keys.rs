@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use hyper::StatusCode;
 use rstest::rstest;
 
-use crate::support::{Attempt, Broker, Reply, Stage, append_attempts, eventually, partition, read, shipments};
+use crate::support::{
+    Attempt, Broker, Reply, Stage, append_attempts, eventually, outcomes, partition, read, settled_shipments,
+};
 
 async fn order(stage: &Stage, key: &str, form: &str) -> Reply {
     stage
@@ -88,11 +90,7 @@ async fn a_retry_after_an_unknown_outcome_is_shipped_once_with_the_first_attempt
         unknown.json()["order_id"],
         "each attempt has an id of its own"
     );
-    eventually("every record has an outcome", async || {
-        shipments(&stage.kafka, 1).await.len() == read(&stage.kafka, "order", 1).await.len()
-    })
-    .await;
-    let shipments = shipments(&stage.kafka, 1).await;
+    let shipments = settled_shipments(&stage.kafka, 1).await;
     let mark = shipments
         .iter()
         .find(|shipment| shipment.order_id.map(|id| id.to_string()) == Some(receipt.order_id()));
@@ -115,17 +113,6 @@ async fn attempts_with_one_key_and_request_within_ten_minutes_are_one_order(#[ca
         money: 7,
         idempotency: Some(("k", request)),
     };
-    let outcomes = async |stage: &Stage, count: usize| -> Vec<Outcome> {
-        eventually("every record has an outcome", async || {
-            shipments(&stage.kafka, 1).await.len() == count
-        })
-        .await;
-        shipments(&stage.kafka, 1)
-            .await
-            .iter()
-            .map(|shipment| shipment.outcome)
-            .collect()
-    };
     let first = [
         attempt(MINUTE * 12, ""),
         attempt(MINUTE * 12, "money=7"),
@@ -133,11 +120,12 @@ async fn attempts_with_one_key_and_request_within_ten_minutes_are_one_order(#[ca
     ];
     append_attempts(&stage.kafka, 1, &first).await;
     let expected = [Outcome::Shipped, Outcome::Shipped, Outcome::Duplicate];
-    assert_eq!(outcomes(&stage, 3).await, expected);
+    assert_eq!(outcomes(&settled_shipments(&stage.kafka, 1).await), expected);
     // A repository that was started anew knows it from the log; an attempt after more than ten minutes is another order.
     stage.restart(Instance::Repository(partition(1))).await;
     append_attempts(&stage.kafka, 1, &[attempt(MINUTE * 3, ""), attempt(MINUTE, "")]).await;
-    assert_eq!(outcomes(&stage, 5).await[3..], [Outcome::Duplicate, Outcome::Shipped]);
+    let outcomes = outcomes(&settled_shipments(&stage.kafka, 1).await);
+    assert_eq!(outcomes[3..], [Outcome::Duplicate, Outcome::Shipped]);
     stage.close().await;
 }
 

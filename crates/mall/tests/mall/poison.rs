@@ -6,7 +6,9 @@ use domain::Outcome;
 use hyper::StatusCode;
 use rstest::rstest;
 
-use crate::support::{Attempt, Broker, NewRecord, Stage, append, append_attempts, eventually, read, shipments};
+use crate::support::{
+    Attempt, Broker, NewRecord, Stage, append, append_attempts, outcomes, read, settled_shipments, shipments,
+};
 
 #[rstest]
 #[case::mock(Broker::Mock)]
@@ -28,11 +30,8 @@ async fn what_is_not_an_order_is_rejected_and_the_partition_goes_on(#[case] brok
     let reply = stage.client.order(stage.gateway(), 1).await;
     assert_eq!(reply.status, StatusCode::OK);
 
-    eventually("every record has an outcome", async || {
-        shipments(&stage.kafka, 1).await.len() == 8
-    })
-    .await;
-    let shipments = shipments(&stage.kafka, 1).await;
+    let shipments = settled_shipments(&stage.kafka, 1).await;
+    assert_eq!(shipments.len(), 8);
     for (offset, shipment) in (0..).zip(&shipments) {
         assert_eq!(shipment.order_offset, offset);
         let expected = if offset < 6 {
@@ -73,11 +72,7 @@ async fn an_order_that_comes_twice_is_shipped_once(#[case] broker: Broker) {
     append(&stage.kafka, 2, &[again]).await;
 
     let statistics = stage.settled(4).await;
-    let outcomes: Vec<Outcome> = shipments(&stage.kafka, 2)
-        .await
-        .iter()
-        .map(|shipment| shipment.outcome)
-        .collect();
+    let outcomes = outcomes(&shipments(&stage.kafka, 2).await);
     assert_eq!(
         outcomes,
         [
@@ -109,11 +104,7 @@ async fn two_orders_with_one_id_are_both_shipped(#[case] broker: Broker) {
     };
     append_attempts(&stage.kafka, 1, &[attempt(1), attempt(2), attempt(1)]).await;
     stage.settled(3).await;
-    let outcomes: Vec<Outcome> = shipments(&stage.kafka, 1)
-        .await
-        .iter()
-        .map(|shipment| shipment.outcome)
-        .collect();
+    let outcomes = outcomes(&shipments(&stage.kafka, 1).await);
     assert_eq!(outcomes, [Outcome::Shipped, Outcome::Shipped, Outcome::Duplicate]);
     stage.close().await;
 }

@@ -30,13 +30,19 @@ async fn shipped(kafka: &kafka::Config) -> Vec<String> {
     shipments.into_iter().filter_map(id).map(|id| id.to_string()).collect()
 }
 
-/// A broker on which orders 1 to 5 were shipped, and topic `order` was then recreated with orders 11 to 20.
-async fn kafka_with_recreated_order() -> kafka::Config {
+/// A broker with orders 1 to 5, and the repository that has shipped them.
+async fn kafka_with_shipped_orders() -> (kafka::Config, Child) {
     let kafka = real_kafka();
     create_topics(&kafka, 3).await;
     order(&kafka, NUMBER, 1..6).await;
-    let mut first = repository(&kafka, &[]);
+    let repository = repository(&kafka, &[]);
     eventually("five orders are shipped", async || shipped(&kafka).await.len() == 5).await;
+    (kafka, repository)
+}
+
+/// A broker on which orders 1 to 5 were shipped, and topic `order` was then recreated with orders 11 to 20.
+async fn kafka_with_recreated_order() -> kafka::Config {
+    let (kafka, mut first) = kafka_with_shipped_orders().await;
     first.signal("TERM");
     first.ended(PATIENCE).await;
 
@@ -61,13 +67,12 @@ async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
     assert_eq!(shipped(&kafka).await.len(), 5);
 
     let earliest = [("MALL_REPOSITORY__ON_LOST_POSITION", "earliest")];
-    let mut decided = repository(&kafka, &earliest);
+    let decided = repository(&kafka, &earliest);
     eventually("all of the new topic is shipped", async || {
         shipped(&kafka).await.len() == 15
     })
     .await;
-    decided.signal("KILL");
-    decided.ended(PATIENCE).await;
+    decided.kill().await;
     // The position is after the last outcome.
     order(&kafka, NUMBER, 21..23).await;
     let proved = repository(&kafka, &[]);
@@ -81,10 +86,9 @@ async fn a_recreated_topic_is_a_lost_position_however_long_it_has_become() {
 async fn what_was_decided_about_a_lost_position_is_not_decided_again() {
     let kafka = kafka_with_recreated_order().await;
     let latest = [("MALL_REPOSITORY__ON_LOST_POSITION", "latest")];
-    let mut decided = repository(&kafka, &latest);
+    let decided = repository(&kafka, &latest);
     decided.ready("repository-1").await;
-    decided.signal("KILL");
-    decided.ended(PATIENCE).await;
+    decided.kill().await;
     // This order came after the decision: it is not skipped by another one.
     order(&kafka, NUMBER, 21..22).await;
     let _again = repository(&kafka, &latest);
@@ -102,10 +106,9 @@ async fn an_offset_that_another_client_commits_moves_no_position() {
     order(&kafka, NUMBER, 1..4).await;
     // As `kcat -G repository` does for a look into the topic, before anything was shipped and after it.
     commit(&kafka, NUMBER, 3).await;
-    let mut first = repository(&kafka, &[]);
+    let first = repository(&kafka, &[]);
     eventually("three orders are shipped", async || shipped(&kafka).await.len() == 3).await;
-    first.signal("KILL");
-    first.ended(PATIENCE).await;
+    first.kill().await;
     order(&kafka, NUMBER, 4..6).await;
     commit(&kafka, NUMBER, 5).await;
     let _second = repository(&kafka, &[]);
@@ -115,11 +118,7 @@ async fn an_offset_that_another_client_commits_moves_no_position() {
 #[tokio::test]
 #[ignore = "needs MALL_TEST_KAFKA: a real broker"]
 async fn a_topic_that_is_recreated_while_it_is_consumed_is_a_lost_position() {
-    let kafka = real_kafka();
-    create_topics(&kafka, 3).await;
-    order(&kafka, NUMBER, 1..6).await;
-    let mut repository = repository(&kafka, &[]);
-    eventually("five orders are shipped", async || shipped(&kafka).await.len() == 5).await;
+    let (kafka, mut repository) = kafka_with_shipped_orders().await;
     recreate(&kafka, "order").await;
     order(&kafka, NUMBER, 11..31).await;
     assert_eq!(repository.ended(PATIENCE).await.code(), Some(1));
@@ -131,16 +130,12 @@ async fn a_topic_that_is_recreated_while_it_is_consumed_is_a_lost_position() {
 #[tokio::test]
 #[ignore = "needs MALL_TEST_KAFKA: a real broker"]
 async fn a_recreated_topic_shipment_is_not_taken_for_one_that_was_never_shipped() {
-    let kafka = real_kafka();
-    create_topics(&kafka, 3).await;
-    order(&kafka, NUMBER, 1..6).await;
-    let mut first = repository(&kafka, &[]);
+    let (kafka, first) = kafka_with_shipped_orders().await;
     eventually("the repository has committed an offset", async || {
         committed(&kafka, NUMBER).await == Some(5)
     })
     .await;
-    first.signal("KILL");
-    first.ended(PATIENCE).await;
+    first.kill().await;
     recreate(&kafka, "shipment").await;
     let mut refused = repository(&kafka, &[]);
     assert_eq!(refused.ended(PATIENCE).await.code(), Some(1));

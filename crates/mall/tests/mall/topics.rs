@@ -6,7 +6,7 @@ use std::time::Duration;
 use kafka::topics::{self, Cleanup, Options, Topic};
 
 use crate::support::{
-    Child, NOWHERE, NewRecord, Stage, append, create_topics, eventually, limit_retention, partition, real_kafka,
+    Child, NOWHERE, NewRecord, Stage, append, committed, create_topics, eventually, limit_retention, real_kafka,
 };
 
 async fn run(kafka: &kafka::Config, arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String) {
@@ -209,18 +209,8 @@ async fn kcat_and_lag_displays_see_what_the_contract_says() {
         r#"{order_id} {time} {{"order_id":"{order_id}","order_offset":0,"outcome":"shipped""#
     )));
 
-    let kafka = stage.kafka.clone();
-    let committed = async || {
-        let kafka = kafka.clone();
-        let ask = move || {
-            let reader =
-                kafka::Consumer::new(&kafka, "test", "repository", "order", kafka::Fetch::Live).expect("a reader");
-            reader.committed(partition(1).id()).expect("an answer")
-        };
-        tokio::task::spawn_blocking(ask).await.expect("no panic")
-    };
     eventually("the group has committed its position", async || {
-        committed().await.map(|committed| committed.offset) == Some(1)
+        committed(&stage.kafka, 1).await == Some(1)
     })
     .await;
     stage.close().await;

@@ -7,14 +7,14 @@ use std::thread;
 
 use kafka::{Producer, Record, TransactionalProducer};
 use lab::audit::Report;
-use lab::ledger::{Answer, Ledger, Line, Run};
+use lab::ledger::{Answer, Ledger, Line, Phase, Run};
 use lab::{OrderId, ServiceUrl};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{PATIENCE, create_topics, real_kafka, write};
+use crate::support::{PATIENCE, create_topics, real_kafka, run_audit, write};
 
 /// The region under test.
 pub(super) const NUMBER: u16 = 1;
@@ -78,18 +78,9 @@ impl Scene {
         scene.answer(6, Answer::Refused { status: Some(503) });
         scene.beat(7);
         // What is not acknowledged needs a fault that explains it.
-        for phase in [
-            lab::ledger::Phase::Begun,
-            lab::ledger::Phase::Seen,
-            lab::ledger::Phase::Healed,
-        ] {
+        for (phase, after) in [(Phase::Begun, 10_500), (Phase::Seen, 10_500), (Phase::Healed, 20_000)] {
             let (name, subjects) = ("kill-order".to_owned(), vec!["order-1".to_owned()]);
-            let at = BEGUN * 1000
-                + if phase == lab::ledger::Phase::Healed {
-                    20_000
-                } else {
-                    10_500
-                };
+            let at = BEGUN * 1000 + after;
             scene.ledger.push(Line::Fault {
                 at,
                 name,
@@ -300,6 +291,6 @@ impl Opened {
     }
 
     pub(super) async fn audit(&self) -> Report {
-        super::audit(&self.kafka, Some(self.statistics.clone()), vec![self.ledger()]).await
+        run_audit(&self.kafka, Some(self.statistics.clone()), vec![self.ledger()]).await
     }
 }

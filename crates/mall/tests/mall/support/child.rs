@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Client, eventually};
+use super::{Client, PATIENCE, eventually};
 
 /// A process of the mall. It is killed when dropped; what it printed is shown when the test fails.
 pub(crate) struct Child {
@@ -99,6 +99,12 @@ impl Child {
             "could not send {signal} to {}",
             self.name
         );
+    }
+
+    /// Kills it, and waits until it has ended.
+    pub(crate) async fn kill(mut self) {
+        self.signal("KILL");
+        self.ended(PATIENCE).await;
     }
 
     /// Waits until it ends.

@@ -48,9 +48,8 @@ impl Counting {
     }
 
     /// Kills it.
-    pub(crate) async fn kill(mut self) {
-        self.child.signal("KILL");
-        self.child.ended(PATIENCE).await;
+    pub(crate) async fn kill(self) {
+        self.child.kill().await;
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -1,11 +1,13 @@
 //! A look into the log, past the services.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use domain::{IDEMPOTENCY_KEY, IDEMPOTENCY_REQUEST, OrderId, Shipment, Timestamp};
+use domain::{IDEMPOTENCY_KEY, IDEMPOTENCY_REQUEST, OrderId, Outcome, Shipment, Timestamp};
 use kafka::{Consumer, Delivery, Fetch, Producer, Record, SendError};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
+
+use super::{PATIENCE, eventually};
 
 /// A record.
 #[derive(Clone, Debug)]
@@ -22,7 +24,14 @@ pub(crate) async fn read(kafka: &kafka::Config, topic: &'static str, partition: 
     let read = move || {
         let reader = Consumer::new(&kafka, "test", "test", topic, Fetch::Live).expect("a reader");
         let partition = i32::from(partition);
-        let found = reader.watermarks(partition).expect("an answer");
+        // A client that has only just connected can answer that no broker is up.
+        let begun = Instant::now();
+        let found = loop {
+            match reader.watermarks(partition) {
+                Ok(found) => break found,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "no offsets: {error}"),
+            }
+        };
         let mut entries = Vec::new();
         reader
             .read_all(partition, found.low..found.high, &CancellationToken::new(), |record| {
@@ -58,6 +67,22 @@ pub(crate) async fn shipments(kafka: &kafka::Config, partition: u16) -> Vec<Ship
         .collect()
 }
 
+/// Waits until each record of topic `order` has an outcome, and returns what is in topic `shipment` then.
+pub(crate) async fn settled_shipments(kafka: &kafka::Config, partition: u16) -> Vec<Shipment> {
+    let mut found = Vec::new();
+    eventually("every record has an outcome", async || {
+        found = shipments(kafka, partition).await;
+        found.len() == read(kafka, "order", partition).await.len()
+    })
+    .await;
+    found
+}
+
+/// The outcomes alone.
+pub(crate) fn outcomes(shipments: &[Shipment]) -> Vec<Outcome> {
+    shipments.iter().map(|shipment| shipment.outcome).collect()
+}
+
 /// A record for topic `order`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewRecord<'a> {
@@ -71,7 +96,7 @@ pub(crate) async fn append(kafka: &kafka::Config, partition: u16, records: &[New
     for outcome in deliver(&mut producer, partition, records).await {
         outcome.expect("delivered");
     }
-    producer.close(super::PATIENCE).await;
+    producer.close(PATIENCE).await;
 }
 
 /// Writes records together, and waits for what becomes of each.
@@ -125,5 +150,5 @@ pub(crate) async fn append_attempts(kafka: &kafka::Config, partition: u16, attem
         };
         producer.send_batch(&[record]).await.remove(0).expect("delivered");
     }
-    producer.close(super::PATIENCE).await;
+    producer.close(PATIENCE).await;
 }

@@ -16,9 +16,11 @@ pub(crate) use child::Child;
 pub(crate) use client::{Client, Reply, read_status, send_raw};
 pub(crate) use counting::{Counting, fold, order, order_value, ship, snapshots, write};
 pub(crate) use load::Load;
-pub(crate) use log::{Attempt, NewRecord, append, append_attempts, order_ids, read, shipments};
+pub(crate) use log::{
+    Attempt, NewRecord, append, append_attempts, order_ids, outcomes, read, settled_shipments, shipments,
+};
 pub(crate) use stage::{Broker, Stage, config, create_topics, kafka_at, needed, partition, real_kafka};
-pub(crate) use told::{Asked, Told, lab_kafka};
+pub(crate) use told::{Asked, Told, run_audit};
 
 /// An address at which nothing listens: port 1 is reserved for a protocol that nobody uses.
 pub(crate) const NOWHERE: &str = "127.0.0.1:1";

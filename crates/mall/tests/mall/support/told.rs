@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use domain::Money;
 use hyper::StatusCode;
-use lab::audit::{self, Kafka, Options};
+use lab::ServiceUrl;
+use lab::audit::{self, Kafka, Options, Report};
 use lab::ledger::{self, Answer, Ledger, Line, Phase, Run};
 use lab::load::now;
 use tempfile::TempDir;
@@ -159,25 +160,26 @@ impl Told {
             let what = format!("every order of partition {partition} has an outcome");
             eventually(&what, async || shipments(kafka, partition).await.len() >= orders).await;
         }
-        let options = Options {
-            kafka: lab_kafka(kafka),
-            regions: 3,
-            statistics: None,
-            ledgers: vec![self.path()],
-        };
-        let report = audit::run(&options, &CancellationToken::new(), |_| {}).await;
-        let report = report.expect("a report");
+        let report = run_audit(kafka, None, vec![self.path()]).await;
         assert!(report.holds(), "{}", report.render());
     }
 }
 
-/// Where Kafka is, for the lab.
-pub(crate) fn lab_kafka(kafka: &kafka::Config) -> Kafka {
-    Kafka {
+/// Audits a mall of three regions.
+pub(crate) async fn run_audit(kafka: &kafka::Config, statistics: Option<ServiceUrl>, ledgers: Vec<PathBuf>) -> Report {
+    let kafka = Kafka {
         bootstrap_servers: kafka.bootstrap_servers.clone(),
         prefix: kafka.prefix.clone(),
         properties: Vec::new(),
-    }
+    };
+    let options = Options {
+        kafka,
+        regions: 3,
+        statistics,
+        ledgers,
+    };
+    let report = audit::run(&options, &CancellationToken::new(), |_| {}).await;
+    report.expect("a mall that can be read")
 }
 
 fn answer(reply: &Result<Reply, NoReply>) -> Answer {
