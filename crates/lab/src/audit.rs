@@ -33,7 +33,7 @@ pub use self::command::{Arguments, command};
 use self::evidence::{BYTES_PER_ORDER, Evidence, Partition, Shown};
 use self::figures::Figures;
 pub use self::finding::{Finding, Invariant, Offender, Place, Verdict};
-pub use self::report::{Orderings, PartitionSummary, Report};
+pub use self::report::{OrderCounts, PartitionSummary, Report};
 pub use self::topics::Kafka;
 use self::topics::Topics;
 use crate::ServiceUrl;
@@ -151,13 +151,13 @@ fn read_topics(
     counters: &Counters,
 ) -> anyhow::Result<ReadTopics> {
     let topics = Topics::open(&options.kafka, options.regions, stop, &counters.read)?;
-    let (orders, records) = topics.records();
+    let (orders, shipments) = topics.records();
     let (found, expected) = (thousands(orders), thousands(limit));
     ensure!(
-        orders.max((records - orders) / 2) <= limit,
+        orders.max(shipments / 2) <= limit,
         "topic order holds {found} records, expected at most {expected}, since each takes {BYTES_PER_ORDER} bytes of memory"
     );
-    counters.records.store(records, Ordering::Relaxed);
+    counters.records.store(orders + shipments, Ordering::Relaxed);
     Ok((topics.read()?, topics.spare))
 }
 

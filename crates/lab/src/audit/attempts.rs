@@ -114,6 +114,10 @@ impl Attempt {
         }
     }
 
+    fn is_same_order(&self, other: &Self) -> bool {
+        (self.run, self.order) == (other.run, other.order)
+    }
+
     pub(super) fn is_acknowledged(&self) -> bool {
         matches!(self.answer, Answered::Acknowledged | Answered::Replayed)
     }
@@ -127,6 +131,11 @@ impl Attempt {
     pub(super) fn answered(&self) -> Option<u64> {
         (self.answer != Answered::Not).then(|| self.at + u64::from(self.took))
     }
+}
+
+/// Returns `true` if no attempt at an order can have written a record.
+pub(super) fn are_all_refused(attempts: &[Attempt]) -> bool {
+    attempts.iter().all(|attempt| attempt.answer == Answered::Refused)
 }
 
 fn short(partition: u16) -> u8 {
@@ -172,9 +181,8 @@ impl Ledger {
 
     /// The orders: the index of the first attempt at each, and all attempts at it.
     pub(super) fn orders(&self) -> impl Iterator<Item = (usize, &[Attempt])> {
-        let is_same = |a: &Attempt, b: &Attempt| (a.run, a.order) == (b.run, b.order);
         let mut next = 0;
-        self.attempts.chunk_by(is_same).map(move |attempts| {
+        self.attempts.chunk_by(Attempt::is_same_order).map(move |attempts| {
             let first = next;
             next += attempts.len();
             (first, attempts)
@@ -183,13 +191,8 @@ impl Ledger {
 
     /// The attempts at the order whose first attempt has this index.
     pub(super) fn order(&self, first: usize) -> &[Attempt] {
-        let of = |attempt: &Attempt| (attempt.run, attempt.order);
-        let attempts = &self.attempts[first..];
-        let count = attempts
-            .iter()
-            .take_while(|attempt| of(attempt) == of(&attempts[0]))
-            .count();
-        &attempts[..count]
+        let mut orders = self.attempts[first..].chunk_by(Attempt::is_same_order);
+        orders.next().unwrap_or_default()
     }
 
     /// The user of an attempt.

@@ -1,6 +1,7 @@
 //! Reads the values of records. It knows the contract of the topics alone, and shares no code with what writes them.
 
 use std::hash::{DefaultHasher, Hasher as _};
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 
@@ -16,7 +17,7 @@ const MAX_USER_DIGITS: usize = 19;
 #[derive(Deserialize)]
 struct OrderValue<'a> {
     money: u32,
-    order_id: &'a str,
+    order_id: OrderId,
     #[serde(rename = "time")]
     _time: u64,
     user_id: &'a str,
@@ -25,11 +26,11 @@ struct OrderValue<'a> {
 /// The value of a record of topic `shipment`.
 #[derive(Deserialize)]
 struct ShipmentValue<'a> {
-    order_id: Option<&'a str>,
+    order_id: Option<OrderId>,
     order_offset: i64,
     outcome: &'a str,
     mark: Option<&'a str>,
-    duplicate_of: Option<&'a str>,
+    duplicate_of: Option<OrderId>,
     shipped_at: Option<&'a str>,
 }
 
@@ -77,8 +78,7 @@ fn order_fields(value: &[u8]) -> Option<(OrderId, u32, u64)> {
         .find(|byte| !byte.is_ascii_whitespace())
         .filter(|byte| **byte == b'{')?;
     let order: OrderValue<'_> = serde_json::from_slice(value).ok()?;
-    let id = order.order_id.parse().ok()?;
-    Some((id, order.money, user(order.user_id)?)).filter(|_| order.money <= MAX_MONEY)
+    Some((order.order_id, order.money, user(order.user_id)?)).filter(|_| order.money <= MAX_MONEY)
 }
 
 /// The number of a user; 0 for one with leading zeros, which is no user of a ledger.
@@ -103,8 +103,6 @@ pub(super) fn outcome(value: &[u8], index: u32) -> (Outcome, Option<OrderId>) {
 
 fn read_outcome(value: &[u8], index: u32) -> Option<(Outcome, Option<OrderId>)> {
     let shipment: ShipmentValue<'_> = serde_json::from_slice(value).ok()?;
-    let id = |text: Option<&str>| text.map(str::parse::<OrderId>).transpose().ok();
-    let order_id = id(shipment.order_id)?;
     let kind = match shipment.outcome {
         "shipped" => Kind::Shipped,
         "duplicate" => Kind::Duplicate,
@@ -114,11 +112,11 @@ fn read_outcome(value: &[u8], index: u32) -> Option<(Outcome, Option<OrderId>)> 
     };
     let shipped_at = shipment.shipped_at.and_then(unix_millis);
     let after = shipped_at
-        .zip(order_id)
+        .zip(shipment.order_id)
         .map(|(at, id)| at.saturating_sub(id.unix_millis()) / 100);
     let outcome = Outcome {
         order_offset: shipment.order_offset,
-        order_id,
+        order_id: shipment.order_id,
         mark: shipment.mark.map_or(0, |mark| hash128(&[mark.as_bytes()])[0].max(1)),
         index,
         after: after.map_or(Outcome::NO_TIME, |after| {
@@ -126,28 +124,14 @@ fn read_outcome(value: &[u8], index: u32) -> Option<(Outcome, Option<OrderId>)> 
         }),
         kind,
     };
-    Some((outcome, id(shipment.duplicate_of)?))
+    Some((outcome, shipment.duplicate_of))
 }
 
 /// A time like 2026-11-30T10:49:46.123Z in Unix milliseconds; `None` for another form.
 fn unix_millis(text: &str) -> Option<u64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hours, minutes, seconds) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let fraction = text.get(19..)?.strip_suffix('Z')?;
-    let millis = match fraction.strip_prefix('.') {
-        Some(digits) => format!("{digits:0<3}").get(..3)?.parse::<u64>().ok()?,
-        None => 0,
-    };
-    // Days since the year 0 of a calendar whose years begin in March.
-    let (years, months) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year.checked_sub(1)?, month + 9)
-    };
-    let days = years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day.checked_sub(1)?;
-    let days = days.checked_sub(719_468)?;
-    Some((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000 + millis)
+    let time = humantime::parse_rfc3339(text).ok()?;
+    let millis = time.duration_since(UNIX_EPOCH).ok()?.as_millis();
+    u64::try_from(millis).ok()
 }
 
 /// A hash of an `Idempotency-Key`, never 0.

@@ -170,8 +170,6 @@ pub struct Finding {
     pub offenders: Vec<Offender>,
     /// What was not checked and why.
     pub remarks: Vec<String>,
-    #[serde(skip)]
-    is_incomplete: bool,
 }
 
 impl Finding {
@@ -185,7 +183,6 @@ impl Finding {
             offences: 0,
             offenders: Vec::new(),
             remarks: Vec::new(),
-            is_incomplete: false,
         }
     }
 
@@ -206,7 +203,6 @@ impl Finding {
 
     /// Something could not be checked.
     pub(super) fn not_checked(&mut self, why: impl Into<String>) {
-        self.is_incomplete = true;
         let why = why.into();
         if self.remarks.len() < MAX_REMARKS && !self.remarks.contains(&why) {
             self.remarks.push(why);
@@ -223,7 +219,7 @@ impl Finding {
     fn judge(&mut self) {
         self.verdict = match (self.offences, self.checked) {
             (1.., _) => Verdict::Broken,
-            (0, 1..) if !self.is_incomplete => Verdict::Held,
+            (0, 1..) if self.remarks.is_empty() => Verdict::Held,
             _ => Verdict::NotProved,
         };
     }

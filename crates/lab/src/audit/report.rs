@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::attempts::{Answered, Ledger};
+use super::attempts::{Ledger, are_all_refused};
 use super::evidence::{Evidence, Owner, Partition};
 use super::finding::{Finding, Verdict};
 use crate::ledger::Fault;
@@ -25,7 +25,7 @@ pub struct Report {
     /// What was read, by partition.
     partitions: Vec<PartitionSummary>,
     /// What the ledgers hold; `None` without a ledger.
-    ledgers: Option<Orderings>,
+    ledgers: Option<OrderCounts>,
     /// What was found about each invariant.
     invariants: Vec<Finding>,
     /// Faults of the ledgers whose effect was not seen, or that did not end.
@@ -49,7 +49,7 @@ pub struct PartitionSummary {
 
 /// The orders of the ledgers, by what is known of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Orderings {
+pub struct OrderCounts {
     /// Orders that were sent.
     pub orders: u64,
     /// An attempt was acknowledged.
@@ -62,7 +62,7 @@ pub struct Orderings {
     pub others: u64,
 }
 
-impl Orderings {
+impl OrderCounts {
     fn count(ledger: &Ledger, partitions: &[Partition]) -> Self {
         let is_other = |(_, _, owner): &(i64, _, Owner)| *owner == Owner::Stranger;
         let others = partitions.iter().flat_map(Partition::owned).filter(is_other);
@@ -74,7 +74,7 @@ impl Orderings {
             counts.orders += 1;
             if attempts.iter().any(|attempt| attempt.is_acknowledged()) {
                 counts.acknowledged += 1;
-            } else if attempts.iter().all(|attempt| attempt.answer == Answered::Refused) {
+            } else if are_all_refused(attempts) {
                 counts.refused += 1;
             } else {
                 counts.unknown += 1;
@@ -130,7 +130,7 @@ impl Report {
             records,
             seconds,
             partitions: evidence.partitions.iter().map(PartitionSummary::new).collect(),
-            ledgers: ledger.map(|ledger| Orderings::count(ledger, &evidence.partitions)),
+            ledgers: ledger.map(|ledger| OrderCounts::count(ledger, &evidence.partitions)),
             invariants,
             unproved_faults,
         }
@@ -157,7 +157,7 @@ impl Report {
     }
 
     /// What the ledgers hold; `None` without a ledger.
-    pub fn ledgers(&self) -> Option<Orderings> {
+    pub fn ledgers(&self) -> Option<OrderCounts> {
         self.ledgers
     }
 

@@ -1,8 +1,15 @@
 //! Spans of time, in Unix microseconds: when faults touch a region, and when the load itself stood still.
 
+use std::time::Duration;
+
 use super::attempts::{Attempt, Ledger};
-use crate::drill::faults::{MAX_SILENCE, SETTLING, ordinal};
+use crate::drill::faults::ordinal;
 use crate::ledger::Fault;
+
+/// A region that is not touched has an acknowledgement at least this often.
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(1);
+/// What waited meanwhile comes all at once: a region counts as touched for this long after it has recovered.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// Spans that do not overlap, in their order.
 #[derive(Clone, Debug, Default)]
@@ -30,11 +37,9 @@ impl Spans {
         let faults = ledger.faults.iter().enumerate();
         let touching = faults.filter(|(_, fault)| fault.touches(partition.into()));
         let spans = touching.map(|(index, fault)| {
-            let Some(healed) = ledger.faults.healed(index) else {
+            let (Some(healed), Some(latest)) = (ledger.faults.healed(index), recovered_by(ledger, index)) else {
                 return (fault.begun, u64::MAX);
             };
-            let back = ledger.faults.group(index).map(Fault::back).max().unwrap_or_default();
-            let latest = healed + back.as_micros() as u64;
             let first = acknowledged.get(acknowledged.partition_point(|at| *at <= healed));
             let recovered = first.map_or(latest, |first| latest.min(*first));
             (fault.begun, recovered + SETTLING.as_micros() as u64)
@@ -92,8 +97,16 @@ pub(super) fn acknowledgements(ledger: &Ledger, partition: u8) -> Vec<u64> {
     times
 }
 
-/// By when something is done that takes `micros` and begins at a time, if the faults that concern the region are given
-/// the time that recovery from them may take; `None` if one of them does not end.
+/// The time by which the mall has recovered from a fault and those that were under way with it; `None` if one of them does
+/// not end.
+fn recovered_by(ledger: &Ledger, index: usize) -> Option<u64> {
+    let healed = ledger.faults.healed(index)?;
+    let back = ledger.faults.group(index).map(Fault::back).max()?;
+    Some(healed + back.as_micros() as u64)
+}
+
+/// The time by which work is done that begins at `from` and takes `micros`. Faults that concern the region extend it by the
+/// time that recovery from them may take; `None` if one of them does not end.
 pub(super) fn deadline(ledger: &Ledger, partition: u16, from: u64, micros: u64) -> Option<u64> {
     let mut deadline = from + micros;
     for (index, fault) in ledger.faults.iter().enumerate() {
@@ -101,9 +114,7 @@ pub(super) fn deadline(ledger: &Ledger, partition: u16, from: u64, micros: u64) 
         if fault.begun > deadline || ordinals.any(|ordinal| ordinal != partition) {
             continue;
         }
-        let healed = ledger.faults.healed(index)?;
-        let back = ledger.faults.group(index).map(Fault::back).max().unwrap_or_default();
-        let recovered = healed + back.as_micros() as u64;
+        let recovered = recovered_by(ledger, index)?;
         if recovered >= from {
             deadline = deadline.max(recovered + micros);
         }

@@ -102,12 +102,12 @@ impl<'a> Topics<'a> {
         })
     }
 
-    /// Records of topic `order`, and of both topics.
+    /// Records of topic `order`, and of topic `shipment`.
     pub(super) fn records(&self) -> (u64, u64) {
         let count = |offsets: &Range<i64>| offsets.end.abs_diff(offsets.start);
-        let orders: u64 = self.bounds.iter().map(|bounds| count(&bounds.order)).sum();
-        let shipments: u64 = self.bounds.iter().map(|bounds| count(&bounds.shipment)).sum();
-        (orders, orders + shipments)
+        let orders = self.bounds.iter().map(|bounds| count(&bounds.order)).sum();
+        let shipments = self.bounds.iter().map(|bounds| count(&bounds.shipment)).sum();
+        (orders, shipments)
     }
 
     /// Reads everything.
@@ -355,8 +355,8 @@ impl<'a> Topic<'a> {
     fn assign(&self, partition: u16, offset: i64) -> anyhow::Result<()> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.name, i32::from(partition), Offset::Offset(offset))?;
-        // librdkafka aborts the process if a partition leaves an assignment twice before its fetcher has stopped. The
-        // client answers the question after it has stopped: https://github.com/confluentinc/librdkafka/issues/5573
+        // If a partition left the next assignment before it has stopped, librdkafka would abort the process. It answers the
+        // question after it has stopped all of them: https://github.com/confluentinc/librdkafka/issues/5573
         let assigned = self.consumer.assign(&list).and_then(|()| self.consumer.assignment());
         assigned.map(|_| ()).context("could not assign a partition")
     }

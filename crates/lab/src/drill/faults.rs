@@ -18,12 +18,9 @@ const SERVICE_BACK_AFTER_CUT: Duration = Duration::from_secs(10);
 const BROKER_BACK: Duration = Duration::from_secs(30);
 /// After a service is back, everything that waited is shipped and counted within this, at 500 orders a second.
 pub(crate) const NO_LAG: Duration = Duration::from_secs(10);
-/// A region that is not touched has an acknowledgement at least this often.
-pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(1);
-/// What waited meanwhile comes all at once: a region counts as touched for this long after it has recovered.
-pub(crate) const SETTLING: Duration = Duration::from_secs(3);
 /// Two with the same ordinal run for so long when the first is back: it has read the log, and the second has gone on.
 const BOTH_RUN: Duration = Duration::from_secs(1);
+
 /// What is done to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {

@@ -113,7 +113,7 @@ pub enum Phase {
 /// All fields of all lines. Reading this is several times as fast as serde's reading of a tagged enum, and a ledger has
 /// millions of lines.
 #[derive(Deserialize)]
-struct Fields<'a> {
+struct Fields {
     line: Kind,
     at: u64,
     run: Option<Run>,
@@ -123,8 +123,7 @@ struct Fields<'a> {
     money: Option<u32>,
     key: Option<String>,
     outcome: Option<Outcome>,
-    #[serde(borrow)]
-    order_id: Option<&'a str>,
+    order_id: Option<OrderId>,
     offset: Option<i64>,
     #[serde(default)]
     replayed: bool,
@@ -160,12 +159,12 @@ impl Line {
     /// # Errors
     /// When it is not JSON, or lacks a field of its kind.
     pub(super) fn from_json(text: &[u8]) -> anyhow::Result<Self> {
-        let fields: Fields<'_> = serde_json::from_slice(text)?;
+        let fields: Fields = serde_json::from_slice(text)?;
         fields.into_line()
     }
 }
 
-impl Fields<'_> {
+impl Fields {
     fn into_line(self) -> anyhow::Result<Line> {
         let at = self.at;
         Ok(match self.line {
@@ -201,8 +200,7 @@ impl Fields<'_> {
     }
 
     fn answer(&self) -> anyhow::Result<Answer> {
-        let order_id = self.order_id.map(str::parse::<OrderId>).transpose()?;
-        let status = self.status;
+        let (order_id, status) = (self.order_id, self.status);
         Ok(match self.outcome.context("an answer without an outcome")? {
             Outcome::Acknowledged => Answer::Acknowledged {
                 order_id: order_id.context("a receipt without an id")?,

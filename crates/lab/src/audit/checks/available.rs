@@ -5,8 +5,7 @@
 use super::super::attempts::{Answered, Attempt, Ledger};
 use super::super::evidence::Evidence;
 use super::super::finding::{Finding, Invariant, Place, needs_ledger};
-use super::super::spans::{Spans, acknowledgements};
-use crate::drill::faults::MAX_SILENCE;
+use super::super::spans::{MAX_SILENCE, Spans, acknowledgements};
 
 const REFUSALS_FOR_EACH_FAULT: usize = 2;
 /// Of a hundred orders that were due, so many have to be offered.

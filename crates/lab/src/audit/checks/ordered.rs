@@ -1,18 +1,18 @@
 //! I3: each record of a ledger's user was attempted, with that money and key; an id belongs to one user; there are no more
 //! records than attempts that may have written; the id that an answer names is that of its record.
 
-use super::super::attempts::{Answered, Attempt, Ledger, asked};
+use super::super::attempts::{Answered, Attempt, Ledger, are_all_refused, asked};
 use super::super::evidence::{Evidence, Owner, Partition, Record};
 use super::super::finding::{Finding, Invariant, Place, needs_ledger};
 use crate::OrderId;
 
 pub(super) fn check(evidence: &Evidence) -> Finding {
     let mut finding = Finding::new(Invariant::I3);
-    let ledger = evidence.ledger.as_ref();
-    let unknown = ledger
+    let attempts = evidence
+        .ledger
         .iter()
         .flat_map(|ledger| ledger.attempts.iter().map(|attempt| (ledger.user(attempt), attempt)));
-    let named: Vec<(u64, OrderId)> = unknown
+    let named: Vec<(u64, OrderId)> = attempts
         .filter(|(_, attempt)| attempt.answer == Answered::Unknown)
         .filter_map(|(user, attempt)| Some((user, attempt.order_id?)))
         .collect();
@@ -68,7 +68,7 @@ fn check_record(record: &Record, attempts: &[Attempt], copies: &mut Copies, plac
     }
     // An order whose attempts were all refused is an offence against I2.
     let writers = count(Attempt::may_have_written);
-    if usize::from(copies.all) > writers && !attempts.iter().all(|attempt| attempt.answer == Answered::Refused) {
+    if usize::from(copies.all) > writers && !are_all_refused(attempts) {
         let copies = copies.all;
         finding.offence(place, || {
             format!("its record number {copies}, though at most {writers} of the attempts can have written one")

@@ -1,7 +1,7 @@
 //! I9: what repository-N would begin with is its last outcome: the record at its `order_offset` is the one that the outcome
 //! speaks of, and the log goes on there. `skipped` outcomes are an operator's.
 
-use super::super::evidence::{Evidence, Kind, Partition};
+use super::super::evidence::{Evidence, Kind, Outcome, Partition};
 use super::super::finding::{Finding, Invariant, Place};
 
 pub(super) fn check(evidence: &Evidence) -> Finding {
@@ -39,7 +39,7 @@ fn check_last(partition: &Partition, finding: &mut Finding) {
                 format!("the last outcome is of offset {at} of topic order, where no record is")
             });
         }
-        Some(record) if record.id != last.order_id && !is_anonymous_skip(last.kind, last.order_id.is_none()) => {
+        Some(record) if record.id != last.order_id && !is_anonymous_skip(last) => {
             finding.offence(place, || {
                 format!("the last outcome is not of the record at offset {at} of topic order")
             });
@@ -49,8 +49,8 @@ fn check_last(partition: &Partition, finding: &mut Finding) {
 }
 
 /// A `skipped` outcome need not name the order.
-fn is_anonymous_skip(kind: Kind, names_none: bool) -> bool {
-    kind == Kind::Skipped && names_none
+fn is_anonymous_skip(outcome: &Outcome) -> bool {
+    outcome.kind == Kind::Skipped && outcome.order_id.is_none()
 }
 
 fn check_skips(partition: &Partition, finding: &mut Finding) {

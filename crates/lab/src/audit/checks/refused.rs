@@ -1,6 +1,6 @@
 //! I2: no record is of an order all of whose attempts were refused.
 
-use super::super::attempts::Answered;
+use super::super::attempts::are_all_refused;
 use super::super::evidence::{Evidence, Owner};
 use super::super::finding::{Finding, Invariant, Place, needs_ledger};
 
@@ -14,8 +14,7 @@ pub(super) fn check(evidence: &Evidence) -> Finding {
         for (offset, record, owner) in partition.owned() {
             let Owner::Attempt(first) = owner else { continue };
             finding.checked(1);
-            let mut attempts = ledger.order(first as usize).iter();
-            if attempts.all(|attempt| attempt.answer == Answered::Refused) {
+            if are_all_refused(ledger.order(first as usize)) {
                 finding.offence(Place::order(partition.number, offset, record.id), || {
                     "every attempt at it was refused as not written".to_owned()
                 });
