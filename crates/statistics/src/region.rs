@@ -66,6 +66,16 @@ enum Failure {
     /// See [`kafka::RENEWAL`]: the client may have given up for good.
     #[error("topic {0:?} has records, and none comes")]
     Stalled(String),
+    /// As above: a broker answers, and the leader does not.
+    #[error("partition {1} of topic {0:?} does not tell its offsets: {2}")]
+    Silent(String, i32, String),
+}
+
+impl Failure {
+    /// Returns `true` if another client may succeed at once.
+    fn is_of_client(&self) -> bool {
+        matches!(self, Self::Stalled(_) | Self::Silent(..))
+    }
 }
 
 impl Reader {
@@ -90,7 +100,7 @@ impl Reader {
     /// Shows a failure, and replaces the client if that may help.
     fn fail(&mut self, failure: &Failure) {
         let consumer = &self.sources[0].consumer;
-        let renew = matches!(failure, Failure::Stalled(_)) || consumer.needs_renewal();
+        let renew = failure.is_of_client() || consumer.needs_renewal();
         let mut problem = match failure {
             Failure::Consume(error) if consumer.is_disconnected() => consumer.outage(error),
             failure => failure.to_string(),
@@ -204,7 +214,7 @@ impl Reader {
         for source in &mut self.sources {
             source.end = match source.bounds(self.partition) {
                 Ok(bounds) => bounds.high,
-                Err(failure) if source.consumer.needs_renewal() => return Err(failure),
+                Err(failure) if failure.is_of_client() || source.consumer.needs_renewal() => return Err(failure),
                 // The next question would take as long in vain.
                 Err(_) => source::UNKNOWN,
             };

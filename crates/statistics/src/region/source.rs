@@ -52,7 +52,13 @@ impl Source {
         match self.consumer.leaders()?.get(partition.index()) {
             None => Err(Failure::NoPartition(topic(), partition.id())),
             Some(None) => Err(Failure::NoLeader(topic(), partition.id())),
-            Some(Some(_)) => Ok(self.consumer.watermarks(partition.id())?),
+            Some(Some(_)) => self.consumer.watermarks(partition.id()).map_err(|error| {
+                if self.consumer.is_disconnected() {
+                    Failure::Silent(topic(), partition.id(), error.to_string())
+                } else {
+                    error.into()
+                }
+            }),
         }
     }
 
