@@ -18,4 +18,4 @@ case $state in
   *) fail "gateway does not run (it is $state)." "just status" ;;
 esac
 # In its container, so that neither Rust nor the right version of the program is needed here.
-docker compose exec -T gateway /mall order --gateway http://127.0.0.1 "$1"
+docker compose exec -T gateway /mall find --gateway http://127.0.0.1 "$1"

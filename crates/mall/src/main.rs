@@ -4,10 +4,10 @@ mod clock;
 mod columns;
 mod commands;
 mod config;
+mod find;
 mod healthcheck;
 mod relay;
 mod timeline;
-mod tracking;
 
 use std::process::ExitCode;
 
@@ -36,14 +36,8 @@ struct Arguments {
 enum Command {
     /// Take orders over HTTP and pass each to the order service of its region.
     Gateway,
-    /// Write the orders of one region to its partition of topic order. With an ID: print what became of that order.
-    Order {
-        /// The id of an order, to ask the gateway what became of it instead of being the service.
-        id: Option<OrderId>,
-        /// Where the gateway listens that is asked.
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", requires = "id")]
-        gateway: ServiceUrl,
-    },
+    /// Write the orders of one region to its partition of topic order.
+    Order,
     /// Ship each order of one region exactly once.
     Repository,
     /// Count everything that is in the log.
@@ -56,6 +50,14 @@ enum Command {
         /// Only warn of differences that the mall can run with, such as a retention.
         #[arg(long)]
         warn: bool,
+    },
+    /// Print what became of an order.
+    Find {
+        /// The id of the order.
+        id: OrderId,
+        /// Where the gateway listens that is asked.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+        gateway: ServiceUrl,
     },
     /// Send orders at a steady rate, and say how they fared.
     Load(lab::load::Arguments),
@@ -118,8 +120,8 @@ fn run_command(command: Option<Command>, config: Config) -> ExitCode {
         Some(Command::Load(arguments)) => commands::load(&config, arguments),
         Some(Command::Drill(arguments)) => commands::drill(&config, arguments),
         Some(Command::Gateway) => commands::gateway(&config),
-        Some(Command::Order { id: Some(id), gateway }) => tracking::run(id, &gateway),
-        Some(Command::Order { id: None, .. }) => commands::order(&config),
+        Some(Command::Order) => commands::order(&config),
+        Some(Command::Find { id, gateway }) => find::run(id, &gateway),
         Some(Command::Repository) => commands::repository(&config),
         Some(Command::Statistics) => commands::statistics(&config),
         None => commands::embedded(config),

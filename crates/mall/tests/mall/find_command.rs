@@ -1,4 +1,4 @@
-//! `mall order ID`: what it prints of what a gateway answers.
+//! `mall find ID`: what it prints of what a gateway answers.
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write as _};
@@ -62,7 +62,7 @@ fn mall(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 /// Asks the gateway that listens there, in vain: what is said of it.
 fn fail_to_find(gateway: impl Display) -> String {
-    let (code, printed, error) = mall(&["order", ID, "--gateway", &format!("http://{gateway}")]);
+    let (code, printed, error) = mall(&["find", ID, "--gateway", &format!("http://{gateway}")]);
     assert_eq!((code, printed.as_str()), (Some(1), ""), "{error}");
     error
 }
@@ -70,7 +70,7 @@ fn fail_to_find(gateway: impl Display) -> String {
 #[test]
 fn an_order_that_is_found_is_printed_as_a_timeline() {
     let (address, request) = gateway(http("200 OK", &journey()));
-    let (code, printed, error) = mall(&["order", ID, "--gateway", &format!("http://{address}")]);
+    let (code, printed, error) = mall(&["find", ID, "--gateway", &format!("http://{address}")]);
     assert_eq!((code, error.as_str()), (Some(0), ""));
     let expected = "order 1468136426238382080 陕北 (partition 0) money 81 user 42 \
         2021-12-07 accepted 08:32:54 UTC gateway written 08:32:55.328 order-0 order[0] offset 12 \
@@ -126,9 +126,10 @@ fn a_gateway_that_does_not_answer_is_left_after_three_seconds() {
 }
 
 #[rstest]
-#[case::no_id(&["order", "0815"], "expected an order id")]
-#[case::no_url(&["order", "1", "--gateway", "localhost:8080"], "expected http://HOST")]
-#[case::a_url_for_the_service(&["order", "--gateway", "http://localhost"], "required arguments were not provided")]
+#[case::no_id(&["find", "0815"], "expected an order id")]
+#[case::no_url(&["find", "1", "--gateway", "localhost:8080"], "expected http://HOST")]
+#[case::nothing(&["find", ""], "expected an order id")]
+#[case::an_id_for_a_service(&["order", "1"], "unexpected argument")]
 #[test]
 fn a_command_line_that_makes_no_sense_is_a_usage_error(#[case] arguments: &[&str], #[case] expected: &str) {
     let (code, _, error) = mall(arguments);
