@@ -93,24 +93,47 @@ impl Settings {
     /// # Errors
     /// What is wrong with `gateway_url`.
     pub fn gateway(&self) -> Result<Authority, String> {
-        let uri = self.gateway_url.parse::<Uri>().ok();
-        uri.filter(|uri| uri.scheme_str() == Some("http") && uri.path() == "/")
-            .and_then(|uri| uri.authority().cloned())
-            .filter(|host| !host.host().is_empty())
-            .ok_or_else(|| format!("expected http://HOST or http://HOST:PORT, found {:?}", self.gateway_url))
+        let server = server(&self.gateway_url, &["http"]);
+        server.map(|(_, host)| host).ok_or_else(|| {
+            let found = &self.gateway_url;
+            format!("expected http://HOST or http://HOST:PORT, found {found:?}")
+        })
+    }
+
+    /// The URL of the gateway for those who read the page, without a slash at its end.
+    ///
+    /// # Errors
+    /// What is wrong with `public_gateway_url`.
+    pub fn public_gateway(&self) -> Result<String, String> {
+        let server = server(&self.public_gateway_url, &["http", "https"]);
+        let url = server.map(|(scheme, host)| format!("{scheme}://{host}"));
+        url.ok_or_else(|| {
+            let found = &self.public_gateway_url;
+            format!("expected http://HOST, https://HOST or one of these with a port, found {found:?}")
+        })
     }
 
     /// Everything that is wrong: the setting, and why.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         let gateway = self.gateway().err().map(|error| ("statistics.gateway_url", error));
+        let public = self.public_gateway().err();
+        let public = public.map(|error| ("statistics.public_gateway_url", error));
         let often = !self.readiness_interval.is_zero() && self.readiness_interval < MIN_READINESS_INTERVAL;
         let often = often.then(|| {
             let found = self.readiness_interval;
             let problem = format!("expected 0s, or at least {MIN_READINESS_INTERVAL:?}, found {found:?}");
             ("statistics.readiness_interval", problem)
         });
-        gateway.into_iter().chain(often).collect()
+        [gateway, public, often].into_iter().flatten().collect()
     }
+}
+
+/// The scheme and the host of a URL that has nothing else.
+fn server(url: &str, schemes: &[&str]) -> Option<(String, Authority)> {
+    let uri = url.parse::<Uri>().ok()?;
+    let (scheme, host) = (uri.scheme_str()?, uri.authority()?);
+    let is_server = schemes.contains(&scheme) && !host.host().is_empty() && uri.path() == "/" && uri.query().is_none();
+    is_server.then(|| (scheme.to_owned(), host.clone()))
 }
 
 impl Config {
@@ -135,6 +158,7 @@ impl Config {
 /// they are, or are counted anew.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let gateway = config.settings.gateway().map_err(anyhow::Error::msg)?;
+    let public_gateway_url = config.settings.public_gateway().map_err(anyhow::Error::msg)?;
     let every = Some(config.settings.readiness_interval).filter(|interval| !interval.is_zero());
     let probed = every.map_or_else(Vec::new, |_| config.probed(&gateway));
     let addresses = probed.iter().map(|(name, host)| (name.clone(), host.to_string()));
@@ -182,7 +206,7 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let state = State::new(
         figures,
         viewers,
-        config.settings.public_gateway_url,
+        public_gateway_url,
         event_clients,
         context.shutdown.clone(),
     );
@@ -190,4 +214,40 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let home = page::home("statistics: counts the orders and shipments of all regions\n");
     tasks.spawn("http", service::http::serve_with_home(context, home, routes));
     tasks.join().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_url_of_the_gateway_is_a_server_and_nothing_else() {
+        let public = |url: &str| {
+            let public_gateway_url = url.to_owned();
+            let settings = Settings {
+                public_gateway_url,
+                ..Settings::default()
+            };
+            settings.public_gateway().ok()
+        };
+        assert_eq!(
+            public("http://127.0.0.1:8080"),
+            Some("http://127.0.0.1:8080".to_owned())
+        );
+        assert_eq!(
+            public("https://mall.example.com/"),
+            Some("https://mall.example.com".to_owned())
+        );
+        for url in [
+            "",
+            "mall.example.com",
+            "ftp://mall",
+            "http://",
+            "http://mall/orders",
+            "http://mall?a=b",
+            "javascript:alert(1)",
+        ] {
+            assert_eq!(public(url), None, "{url}");
+        }
+    }
 }
