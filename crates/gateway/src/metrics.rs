@@ -40,12 +40,17 @@ struct PartitionLabel {
     partition: i32,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
 /// The metrics of the gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: Family<RequestLabels, Counter>,
-    /// From the request to the reply, in seconds.
-    duration: Histogram,
+    /// From the request to the reply, in seconds. By status: a refusal at once is not a fast order.
+    duration: Family<StatusLabel, Histogram>,
     in_flight: Family<PartitionLabel, Gauge>,
     /// Orders in one request to an order service.
     pub(crate) batch_orders: Histogram,
@@ -55,7 +60,7 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry, replicas: Replicas) -> Self {
         let metrics = Self {
             requests: Family::default(),
-            duration: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16))),
             in_flight: Family::default(),
             batch_orders: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
         };
@@ -95,7 +100,10 @@ impl Metrics {
     pub(crate) fn count(&self, partition: Option<Partition>, status: StatusCode, duration: Duration) {
         let labels = RequestLabels::new(partition, status);
         self.requests.get_or_create(&labels).inc();
-        self.duration.observe(duration.as_secs_f64());
+        let status = status.as_u16();
+        self.duration
+            .get_or_create(&StatusLabel { status })
+            .observe(duration.as_secs_f64());
     }
 
     /// The orders in flight of a region.

@@ -49,7 +49,7 @@ async fn one_request_is_under_way_and_what_comes_meanwhile_is_the_next() {
     for expected in [
         "mall_gateway_orders_in_flight{partition=\"1\"} 0",
         "mall_gateway_requests_total{partition=\"1\",status=\"200\"} 6",
-        "mall_gateway_request_duration_seconds_count 6",
+        "mall_gateway_request_duration_seconds_count{status=\"200\"} 6",
         "mall_gateway_batch_orders_sum 6.0",
         "mall_gateway_batch_orders_count 2",
     ] {
