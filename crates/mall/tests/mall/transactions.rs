@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{create_topics, read, real_kafka};
+use crate::support::{create_topics, eventually, read, real_kafka};
 
 /// A value that fills a request, so that it is sent before the next record is asked for.
 static VALUE: [u8; 40_000] = [b' '; 40_000];
@@ -48,6 +48,17 @@ fn record() -> Record<'static> {
     }
 }
 
+/// Waits for this many records, and returns how many there are. The broker answers a commit before readers see its records.
+async fn committed_records(kafka: &kafka::Config, least: usize) -> usize {
+    let mut found = 0;
+    eventually("the records are committed", async || {
+        found = read(kafka, "shipment", 0).await.len();
+        found >= least
+    })
+    .await;
+    found
+}
+
 #[tokio::test]
 #[ignore = "needs MALL_TEST_KAFKA: a real broker"]
 async fn a_transaction_that_the_broker_timed_out_is_told_from_another_process() {
@@ -64,7 +75,7 @@ async fn a_transaction_that_the_broker_timed_out_is_told_from_another_process() 
         second.write([record()]).expect("committed");
     };
     spawn_blocking(write).await.expect("no panic");
-    assert_eq!(read(&kafka, "shipment", 0).await.len(), 1);
+    assert_eq!(committed_records(&kafka, 1).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,7 +102,7 @@ async fn a_commit_that_reaches_the_broker_late_commits_no_part_of_a_later_batch(
     };
     spawn_blocking(write).await.expect("no panic");
     // The first batch is in the log or was aborted; the second is there as a whole.
-    assert!(matches!(read(&kafka, "shipment", 0).await.len(), 2 | 3));
+    assert!(matches!(committed_records(&kafka, 2).await, 2 | 3));
 }
 
 /// Stands in for the broker, and keeps the first EndTxn back.
