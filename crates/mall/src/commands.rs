@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::Ordinal;
-use embedded::{Cluster, Instance, Mall};
+use domain::Partition;
 use kafka::topics::{Cleanup, Difference, Options, Severity, Topic, TopicsError};
 use lab::{audit, drill, load};
+use mall::Instance;
+use mall::embedded::{self, Cluster, Mall};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -22,55 +23,28 @@ const DRILL_GRACE_PERIOD: Duration = Duration::from_secs(180);
 /// The services in one process are ready in a fraction of this.
 const EMBEDDED_START: Duration = Duration::from_secs(20);
 
-pub(crate) fn gateway(config: &Config) -> ExitCode {
-    serve(config, "gateway".to_owned(), async |context| {
-        let config = gateway::Config {
-            orders: config.gateway.orders(config.replicas).map_err(anyhow::Error::msg)?,
-            repositories: config
-                .gateway
-                .repositories(config.replicas)
-                .map_err(anyhow::Error::msg)?,
-            replicas: config.replicas,
-            settings: config.gateway.clone(),
-        };
-        gateway::run(config, context).await
+/// Runs a service in this process.
+pub(crate) fn serve(config: &Config, instance: Instance) -> ExitCode {
+    telemetry::init(&config.log);
+    service::run(config.grace_period, |shutdown| async move {
+        let listener = http::bind(config.http.listen, "MALL_HTTP__LISTEN").await?;
+        let context = Context::new(instance.to_string(), listener, shutdown);
+        config.services()?.run(instance, context).await
     })
 }
 
-pub(crate) fn order(config: &Config) -> ExitCode {
-    serve_replica(config, "order", async |ordinal, context| {
-        let config = order::Config {
-            kafka: config.kafka.clone(),
-            ordinal,
-        };
-        order::run(config, context).await
-    })
-}
-
-pub(crate) fn repository(config: &Config) -> ExitCode {
-    serve_replica(config, "repository", async |ordinal, context| {
-        let config = repository::Config {
-            kafka: config.kafka.clone(),
-            ordinal,
-            settings: config.repository.clone(),
-        };
-        repository::run(config, context).await
-    })
-}
-
-pub(crate) fn statistics(config: &Config) -> ExitCode {
-    serve(config, "statistics".to_owned(), async |context| {
-        let config = statistics::Config {
-            kafka: config.kafka.clone(),
-            orders: config.gateway.orders(config.replicas).map_err(anyhow::Error::msg)?,
-            repositories: config
-                .gateway
-                .repositories(config.replicas)
-                .map_err(anyhow::Error::msg)?,
-            settings: config.statistics.clone(),
-        };
-        statistics::run(config, context).await
-    })
+/// Runs a service that is a replica with a number.
+#[expect(clippy::print_stderr, reason = "what is wrong before there is a log")]
+pub(crate) fn serve_replica(config: &Config, name: &str, instance: fn(Partition) -> Instance) -> ExitCode {
+    match config.ordinal() {
+        Ok(ordinal) => serve(config, instance(ordinal.into())),
+        Err(error) => {
+            eprintln!(
+                "mall: cannot tell which replica this is: name the host {name}-N, or set MALL_ORDINAL=N: {error}"
+            );
+            ExitCode::from(service::USAGE_ERROR)
+        }
+    }
 }
 
 pub(crate) fn topics(config: &Config, options: Options) -> ExitCode {
@@ -206,33 +180,4 @@ fn greet(mall: &Mall, cluster: &Cluster) {
         address(Instance::Statistics),
         cluster.config().bootstrap_servers,
     ));
-}
-
-/// Runs a service that is a replica with a number.
-#[expect(clippy::print_stderr, reason = "what is wrong before there is a log")]
-fn serve_replica(
-    config: &Config,
-    name: &str,
-    run: impl AsyncFnOnce(Ordinal, Context) -> anyhow::Result<()>,
-) -> ExitCode {
-    match config.ordinal() {
-        Ok(ordinal) => serve(config, format!("{name}-{ordinal}"), async |context| {
-            run(ordinal, context).await
-        }),
-        Err(error) => {
-            eprintln!(
-                "mall: cannot tell which replica this is: name the host {name}-N, or set MALL_ORDINAL=N: {error}"
-            );
-            ExitCode::from(service::USAGE_ERROR)
-        }
-    }
-}
-
-/// Runs a service in this process.
-fn serve(config: &Config, name: String, run: impl AsyncFnOnce(Context) -> anyhow::Result<()>) -> ExitCode {
-    telemetry::init(&config.log);
-    service::run(config.grace_period, |shutdown: CancellationToken| async move {
-        let listener = http::bind(config.http.listen, "MALL_HTTP__LISTEN").await?;
-        run(Context::new(name, listener, shutdown)).await
-    })
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use domain::{Ordinal, ParseOrdinalError, Replicas};
+use mall::Services;
 use serde::{Deserialize, Serialize};
 use service::config::Validate;
 use service::{http, telemetry};
@@ -76,6 +77,23 @@ impl Config {
         let host_name = || gethostname::gethostname();
         self.ordinal
             .map_or_else(|| Ordinal::from_host_name(&host_name().to_string_lossy()), Ok)
+    }
+
+    /// The configuration of the services.
+    ///
+    /// # Errors
+    /// When the addresses of the replicas cannot be made.
+    pub(crate) fn services(&self) -> anyhow::Result<Services> {
+        let (gateway, replicas) = (self.gateway.clone(), self.replicas);
+        Ok(Services {
+            replicas,
+            kafka: self.kafka.clone(),
+            orders: gateway.orders(replicas).map_err(anyhow::Error::msg)?,
+            repositories: gateway.repositories(replicas).map_err(anyhow::Error::msg)?,
+            gateway,
+            repository: self.repository.clone(),
+            statistics: self.statistics.clone(),
+        })
     }
 }
 

@@ -1,16 +1,23 @@
-//! A mall: one gateway, an order and a repository service for each region, one statistics.
+//! All services in one process, and a broker for them.
+//!
+//! Each service is the same as in a process of its own, with a context of its own; nothing is shared but the process and
+//! its log. [`Cluster`] is a broker that lives in this process.
+
+mod cluster;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::{Ordinal, Partition, Replicas};
+use domain::{Partition, Replicas};
 use poem::http::Uri;
 use service::{Context, Readiness, http};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+pub use self::cluster::Cluster;
+use crate::{Instance, Services};
 
 /// How often a service is asked whether it is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(10);
@@ -32,30 +39,6 @@ pub struct Config {
     pub repository: repository::Settings,
     /// What can be set of statistics, except where the gateway is.
     pub statistics: statistics::Settings,
-}
-
-/// One service of a mall. It displays as its host name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Instance {
-    /// The order service of a region.
-    Order(Partition),
-    /// The repository of a region.
-    Repository(Partition),
-    /// Counts everything.
-    Statistics,
-    /// Takes the orders.
-    Gateway,
-}
-
-impl fmt::Display for Instance {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Order(partition) => write!(formatter, "order-{partition}"),
-            Self::Repository(partition) => write!(formatter, "repository-{partition}"),
-            Self::Statistics => formatter.write_str("statistics"),
-            Self::Gateway => formatter.write_str("gateway"),
-        }
-    }
 }
 
 /// A mall whose services run in this process.
@@ -121,67 +104,33 @@ impl Mall {
                 shutdown,
             },
         );
-        self.spawn(instance, context)
+        let service = self.services().run(instance, context);
+        self.tasks.spawn(async move { (instance, service.await) });
+        Ok(())
     }
 
-    fn spawn(&mut self, instance: Instance, context: Context) -> anyhow::Result<()> {
-        let Config { kafka, replicas, .. } = self.config.clone();
-        let url = |instance: Instance| -> anyhow::Result<Uri> {
-            let address = self.address(instance);
-            let address = address.with_context(|| format!("{instance} has not been started"))?;
-            Ok(Uri::try_from(format!("http://{address}"))?)
+    /// The configuration of the services, with the addresses of those that have been started.
+    fn services(&self) -> Services {
+        let config = self.config.clone();
+        let url = |instance| Some(format!("http://{}", self.address(instance)?));
+        let uris = |instance: fn(Partition) -> Instance| {
+            let uri = |partition| Some((partition, url(instance(partition))?.parse::<Uri>().ok()?));
+            config.replicas.partitions().filter_map(uri).collect()
         };
-        let urls = |instance: fn(Partition) -> Instance| -> anyhow::Result<BTreeMap<Partition, Uri>> {
-            let partitions = replicas.partitions();
-            partitions
-                .map(|partition| Ok((partition, url(instance(partition))?)))
-                .collect()
-        };
-        match instance {
-            Instance::Gateway => {
-                let config = gateway::Config {
-                    orders: urls(Instance::Order)?,
-                    repositories: urls(Instance::Repository)?,
-                    replicas,
-                    settings: self.config.gateway.clone(),
-                };
-                self.tasks
-                    .spawn(async move { (instance, gateway::run(config, context).await) });
-            }
-            Instance::Order(partition) => {
-                let ordinal = Ordinal::from(partition);
-                let config = order::Config { kafka, ordinal };
-                self.tasks
-                    .spawn(async move { (instance, order::run(config, context).await) });
-            }
-            Instance::Repository(partition) => {
-                let ordinal = Ordinal::from(partition);
-                let config = repository::Config {
-                    kafka,
-                    ordinal,
-                    settings: self.config.repository.clone(),
-                };
-                self.tasks
-                    .spawn(async move { (instance, repository::run(config, context).await) });
-            }
-            Instance::Statistics => {
-                let gateway = url(Instance::Gateway)?.to_string();
-                let gateway = gateway.trim_end_matches('/');
-                let config = statistics::Config {
-                    kafka,
-                    orders: urls(Instance::Order)?,
-                    repositories: urls(Instance::Repository)?,
-                    settings: statistics::Settings {
-                        gateway_url: gateway.to_owned(),
-                        public_gateway_url: gateway.to_owned(),
-                        ..self.config.statistics.clone()
-                    },
-                };
-                self.tasks
-                    .spawn(async move { (instance, statistics::run(config, context).await) });
-            }
+        let (orders, repositories) = (uris(Instance::Order), uris(Instance::Repository));
+        let mut statistics = config.statistics;
+        if let Some(gateway) = url(Instance::Gateway) {
+            (statistics.gateway_url, statistics.public_gateway_url) = (gateway.clone(), gateway);
         }
-        Ok(())
+        Services {
+            replicas: config.replicas,
+            kafka: config.kafka,
+            orders,
+            repositories,
+            gateway: config.gateway,
+            repository: config.repository,
+            statistics,
+        }
     }
 
     /// Stops one service, and waits until it has stopped.

@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use domain::{OrderId, Replicas};
 use kafka::topics;
 use lab::ServiceUrl;
+use mall::Instance;
 
 use crate::config::Config;
 
@@ -119,11 +120,11 @@ fn run_command(command: Option<Command>, config: Config) -> ExitCode {
         }
         Some(Command::Load(arguments)) => commands::load(&config, arguments),
         Some(Command::Drill(arguments)) => commands::drill(&config, arguments),
-        Some(Command::Gateway) => commands::gateway(&config),
-        Some(Command::Order) => commands::order(&config),
+        Some(Command::Gateway) => commands::serve(&config, Instance::Gateway),
+        Some(Command::Order) => commands::serve_replica(&config, "order", Instance::Order),
         Some(Command::Find { id, gateway }) => find::run(id, &gateway),
-        Some(Command::Repository) => commands::repository(&config),
-        Some(Command::Statistics) => commands::statistics(&config),
+        Some(Command::Repository) => commands::serve_replica(&config, "repository", Instance::Repository),
+        Some(Command::Statistics) => commands::serve(&config, Instance::Statistics),
         None => commands::embedded(config),
     }
 }

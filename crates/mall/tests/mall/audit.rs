@@ -149,7 +149,7 @@ async fn a_mall_at_work_holds(#[case] broker: Broker) {
     let stage = Stage::open(broker).await;
     let load = Load::to_gateway(stage.gateway(), 8, 3);
     eventually("orders flow", async || stage.orders().await > 100).await;
-    let url = format!("http://{}", stage.address(embedded::Instance::Statistics));
+    let url = format!("http://{}", stage.address(mall::Instance::Statistics));
     for _ in 0..3 {
         let report = run_audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
         let text = report.render();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::Replicas;
-use embedded::Cluster;
+use mall::embedded::Cluster;
 use rdkafka::types::RDKafkaApiKey::{self, EndTxn, Fetch};
 use rdkafka::types::RDKafkaRespErr::{
     self, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_INVALID_MSG,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use embedded::Instance;
 use hyper::StatusCode;
+use mall::Instance;
 use rstest::rstest;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -112,12 +112,12 @@ async fn headers_that_belong_to_an_order_are_checked_and_passed_on(#[case] broke
 #[tokio::test]
 async fn a_mall_of_five_regions_has_five_of_everything() {
     let replicas = domain::Replicas::try_from(5).expect("five");
-    let cluster = embedded::Cluster::start(replicas).expect("a broker");
-    let config = embedded::Config {
+    let cluster = mall::embedded::Cluster::start(replicas).expect("a broker");
+    let config = mall::embedded::Config {
         replicas,
         ..config(cluster.config())
     };
-    let mut mall = embedded::Mall::open(config).await.expect("a mall");
+    let mut mall = mall::embedded::Mall::open(config).await.expect("a mall");
     mall.ready(crate::support::PATIENCE).await.expect("ready");
     let (client, gateway) = (Client::new(), mall.address(Instance::Gateway).expect("running"));
     assert_eq!(client.order(gateway, 4).await.json()["region"], "region-4");

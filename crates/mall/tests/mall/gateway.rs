@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use domain::{Partition, Replicas};
-use embedded::Instance;
 use http_body_util::Full;
 use hyper::{Request, StatusCode, Uri};
+use mall::Instance;
 use serde_json::{Value, json};
 use service::{Context, http};
 use tokio::task::JoinSet;

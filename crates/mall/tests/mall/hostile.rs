@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{Detail, OrderIdGenerator, Outcome, Timestamp};
-use embedded::Cluster;
+use mall::embedded::Cluster;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};

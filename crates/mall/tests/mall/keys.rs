@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use domain::{Outcome, Shipment};
-use embedded::Instance;
 use futures_util::future::join_all;
 use hyper::StatusCode;
+use mall::Instance;
 use rstest::rstest;
 
 use crate::support::{

@@ -104,7 +104,7 @@ async fn killing_a_load_loses_no_line_of_what_it_has_sent() {
     // Those that are under way are written or not before the gateway is closed.
     let said = said(&path);
     let mut stage = stage;
-    stage.restart(embedded::Instance::Gateway).await;
+    stage.restart(mall::Instance::Gateway).await;
     let logged = logged(&stage).await;
     for user_id in logged.keys() {
         assert!(

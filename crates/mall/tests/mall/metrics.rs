@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use embedded::Instance;
 use hyper::StatusCode;
+use mall::Instance;
 
 use crate::support::{Stage, partition};
 

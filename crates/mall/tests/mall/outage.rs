@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use domain::Replicas;
-use embedded::{Cluster, Instance, Mall};
 use futures_util::future::join_all;
 use hyper::StatusCode;
+use mall::Instance;
+use mall::embedded::{Cluster, Mall};
 
 use tokio_util::sync::CancellationToken;
 

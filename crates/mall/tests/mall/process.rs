@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use domain::Replicas;
-use embedded::Cluster;
 use hyper::StatusCode;
+use mall::embedded::Cluster;
 use tokio::task::JoinSet;
 
 use crate::support::{Child, Client, Load, NOWHERE, eventually, order_ids};

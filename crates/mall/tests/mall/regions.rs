@@ -1,7 +1,7 @@
 //! What statistics shows of a region that it cannot count, while the others go on.
 
 use domain::Replicas;
-use embedded::Cluster;
+use mall::embedded::Cluster;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -1,6 +1,6 @@
 //! Services that are stopped and started again while orders flow.
 
-use embedded::Instance;
+use mall::Instance;
 use rstest::rstest;
 
 use crate::support::{Broker, Load, NewRecord, Stage, append, eventually, partition, read};

@@ -1,7 +1,7 @@
 //! What statistics keeps, and where it goes on after a start.
 
 use domain::{Replicas, Snapshot, Topic};
-use embedded::Cluster;
+use mall::embedded::Cluster;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rstest::rstest;

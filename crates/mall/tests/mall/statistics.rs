@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use domain::Replicas;
-use embedded::{Cluster, Instance};
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
+use mall::Instance;
+use mall::embedded::Cluster;
 use serde_json::{Value, json};
 use service::{Context, http};
 use tokio::net::TcpStream;

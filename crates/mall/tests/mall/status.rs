@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use embedded::Instance;
 use hyper::StatusCode;
+use mall::Instance;
 
 use crate::support::{Reply, Stage, partition, read_status, send_raw};
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use domain::{Partition, Replicas};
-use embedded::{Cluster, Config, Instance, Mall};
 use kafka::topics::{self, Cleanup, Options, Topic};
+use mall::Instance;
+use mall::embedded::{Cluster, Config, Mall};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
