@@ -47,12 +47,6 @@ impl TryFrom<String> for IdempotencyKey {
     }
 }
 
-impl From<IdempotencyKey> for String {
-    fn from(key: IdempotencyKey) -> Self {
-        key.0
-    }
-}
-
 /// The fields of an order that its client has set, like `money=81&user_id=007`; empty if it has set none. A submission
 /// with a known key is the same request only if this text is the same. At most 64 visible ASCII characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

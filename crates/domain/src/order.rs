@@ -26,12 +26,6 @@ pub struct Order {
 #[error("{0}")]
 pub struct NotAnOrder(Detail);
 
-impl From<NotAnOrder> for Detail {
-    fn from(error: NotAnOrder) -> Self {
-        error.0
-    }
-}
-
 impl Order {
     /// Reads the value of a record, which may be any bytes.
     ///
@@ -56,7 +50,7 @@ impl Order {
 
 /// An amount of money, 0 to 1,000,000. There is one unit, without a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "i64", into = "u32")]
+#[serde(try_from = "i64")]
 pub struct Money(u32);
 
 /// Text or a number that is no amount of money.
@@ -94,12 +88,6 @@ impl FromStr for Money {
             return Err(error());
         }
         Self::try_from(text.parse::<i64>().map_err(|_| error())?)
-    }
-}
-
-impl From<Money> for u32 {
-    fn from(money: Money) -> Self {
-        money.0
     }
 }
 

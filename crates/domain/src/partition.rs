@@ -1,7 +1,6 @@
 //! Partitions, the ordinals of the replicas that serve them, and how many there are of each.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +13,7 @@ const MAX_ORDINAL: u16 = (1 << 10) - 1;
 
 /// The number of regions: of replicas of `order` and of `repository`, and of partitions of their topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "i64", into = "u16")]
+#[serde(try_from = "i64")]
 pub struct Replicas(u16);
 
 /// A number of replicas that cannot be served.
@@ -69,18 +68,6 @@ impl TryFrom<i64> for Replicas {
     }
 }
 
-impl From<Replicas> for u16 {
-    fn from(replicas: Replicas) -> Self {
-        replicas.0
-    }
-}
-
-impl fmt::Display for Replicas {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
 /// A zero-based partition of the topics `order` and `shipment`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "Ordinal")]
@@ -106,12 +93,6 @@ impl Partition {
     }
 }
 
-impl From<Partition> for u16 {
-    fn from(partition: Partition) -> Self {
-        partition.0
-    }
-}
-
 impl From<Ordinal> for Partition {
     /// The replica with ordinal N serves partition N.
     fn from(ordinal: Ordinal) -> Self {
@@ -127,7 +108,7 @@ impl fmt::Display for Partition {
 
 /// The zero-based number of a replica, as a StatefulSet counts its pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "i64", into = "u16")]
+#[serde(try_from = "i64")]
 pub struct Ordinal(u16);
 
 /// Text or a number that holds no ordinal.
@@ -171,21 +152,6 @@ impl TryFrom<i64> for Ordinal {
             Ok(ordinal) if ordinal <= MAX_ORDINAL => Ok(Self(ordinal)),
             _ => Err(ParseOrdinalError::Number(number)),
         }
-    }
-}
-
-impl FromStr for Ordinal {
-    type Err = ParseOrdinalError;
-
-    /// Reads an ordinal from a host name; see [`Ordinal::from_host_name`].
-    fn from_str(host_name: &str) -> Result<Self, ParseOrdinalError> {
-        Self::from_host_name(host_name)
-    }
-}
-
-impl From<Ordinal> for u16 {
-    fn from(ordinal: Ordinal) -> Self {
-        ordinal.0
     }
 }
 

@@ -1,5 +1,7 @@
 //! An order on its way: from the gateway to order-N, and the answer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Detail, Money, Order, OrderId, Partition, RecordHeaders, Region, UserId};
@@ -110,6 +112,26 @@ pub struct SubmissionError {
     /// The id that the order has where it is unknown whether it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_id: Option<OrderId>,
+}
+
+impl SubmissionError {
+    /// The order is not in the log.
+    pub fn not_written(status: u16, reason: impl fmt::Display) -> Self {
+        Self {
+            status,
+            detail: Detail::new(format_args!("{reason}: nothing was written")),
+            order_id: None,
+        }
+    }
+
+    /// The order may or may not be in the log: 504.
+    pub fn unknown(order_id: Option<OrderId>, reason: impl fmt::Display) -> Self {
+        Self {
+            status: 504,
+            detail: Detail::new(reason),
+            order_id,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::fmt;
 
 use domain::{OrderId, Partition, Region, SubmissionError, SubmissionReply};
 use hyper::body::Bytes;
-use poem::http::StatusCode;
+use poem::http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use service::Problem;
-use service::client::{Answer, NoAnswer};
+use service::client::NoAnswer;
 
 /// An order that is in the log.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,12 +78,12 @@ impl From<Failure> for Problem {
 pub(crate) fn of_batch(
     partition: Partition,
     orders: usize,
-    answer: Result<Answer, NoAnswer>,
+    answer: Result<Response<Bytes>, NoAnswer>,
 ) -> Vec<Result<Accepted, Failure>> {
     let all = |failure: Failure| vec![failure; orders].into_iter().map(Err).collect();
     let unknown = |answer: String| all(Failure::unknown(format_args!("order-{partition} answered {answer}")));
     let (status, body) = match answer {
-        Ok(Answer { status, body }) => (status, body),
+        Ok(answer) => (answer.status(), answer.into_body()),
         Err(NoAnswer::NotSent(reason)) => {
             return all(Failure::not_written(format_args!(
                 "order-{partition}: out of reach ({reason})"

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use poem::http::{Request, header};
 use prometheus_client::metrics::histogram::Histogram;
-use service::client::{Address, Answer, Connection, NoAnswer};
+use service::client::{Address, Connection, NoAnswer};
 use tokio::time::timeout_at;
 
 use crate::answer::{self, Failure};
@@ -70,7 +70,7 @@ impl Courier {
         let Batch { orders, deadline } = batch;
         self.batch_orders.observe(orders.len() as f64);
         let exchange = timeout_at(deadline, connection.send(self.request(&orders)));
-        let answer: Result<Answer, NoAnswer> = self.inbox.refuse_late_while(exchange).await.unwrap_or_else(|_| {
+        let answer = self.inbox.refuse_late_while(exchange).await.unwrap_or_else(|_| {
             let deadline = MAX_ANSWER.as_secs_f32();
             Err(NoAnswer::Lost(format!("{deadline} s have passed since the order came")))
         });

@@ -19,12 +19,10 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use anyhow::Context as _;
 use domain::{Partition, Replicas};
-use poem::http::Uri;
 use poem::http::uri::Authority;
 use serde::{Deserialize, Serialize};
-use service::client::{Address, Upstream};
+use service::client::{Address, Upstream, parse_server};
 use service::{Context, Tasks};
 
 use crate::courier::Courier;
@@ -36,10 +34,10 @@ use crate::tracking::Repository;
 /// The configuration of the gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The address of each order service.
-    pub orders: BTreeMap<Partition, Uri>,
-    /// The address of each repository.
-    pub repositories: BTreeMap<Partition, Uri>,
+    /// The host of each order service.
+    pub orders: BTreeMap<Partition, Authority>,
+    /// The host of each repository.
+    pub repositories: BTreeMap<Partition, Authority>,
     /// The number of regions.
     pub replicas: Replicas,
     /// The settings.
@@ -70,68 +68,42 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// The address of each order service.
-    ///
-    /// # Errors
-    /// When `order_url` cannot be used, with the reason.
-    pub fn orders(&self, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
-        addresses(&self.order_url, replicas)
-    }
-
-    /// The address of each repository.
-    ///
-    /// # Errors
-    /// When `repository_url` cannot be used, with the reason.
-    pub fn repositories(&self, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
-        addresses(&self.repository_url, replicas)
-    }
-}
-
-/// The address of each replica, from a URL with `{ordinal}` for its number.
-fn addresses(pattern: &str, replicas: Replicas) -> Result<BTreeMap<Partition, Uri>, String> {
-    let url = |partition: Partition| {
-        let url = pattern.replace("{ordinal}", &partition.to_string());
-        let uri = url.parse::<Uri>().ok().filter(|uri| {
-            uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()) && uri.path() == "/"
-        });
-        uri.map(|uri| (partition, uri))
-            .ok_or_else(|| format!("expected http://HOST or http://HOST:PORT, with {{ordinal}} for N, found {url:?}"))
-    };
+/// The host of each replica, from a URL with `{ordinal}` for its number.
+///
+/// # Errors
+/// What is wrong with the URL.
+pub fn hosts(pattern: &str, replicas: Replicas) -> Result<BTreeMap<Partition, Authority>, String> {
     if replicas.get() > 1 && !pattern.contains("{ordinal}") {
         return Err(format!("expected {{ordinal}} in it, found {pattern:?}"));
     }
-    replicas.partitions().map(url).collect()
-}
-
-/// The host of a replica.
-fn host(addresses: &BTreeMap<Partition, Uri>, partition: Partition, service: &str) -> anyhow::Result<Authority> {
-    let host = addresses.get(&partition).and_then(Uri::authority);
-    host.cloned()
-        .with_context(|| format!("expected an address of {service}-{partition}, found none"))
+    let host = |partition: Partition| {
+        let url = pattern.replace("{ordinal}", &partition.to_string());
+        parse_server(&url, "http")
+            .map(|host| (partition, host))
+            .ok_or_else(|| format!("expected http://HOST or http://HOST:PORT, with {{ordinal}} for N, found {url:?}"))
+    };
+    replicas.partitions().map(host).collect()
 }
 
 /// Runs the gateway until it is asked to stop: then what is in flight is answered.
 ///
 /// # Errors
-/// When an order service has no address, or the server breaks.
+/// When the server breaks.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics, config.replicas);
     let mut tasks = Tasks::new(&context.shutdown);
     let (mut senders, mut repositories) = (BTreeMap::new(), BTreeMap::new());
-    for partition in config.replicas.partitions() {
-        let host = self::host(&config.orders, partition, "order")?;
+    for ((partition, order), repository) in config.orders.into_iter().zip(config.repositories.into_values()) {
         let (in_flight, max_in_flight) = (metrics.in_flight(partition), config.settings.max_in_flight.get());
         let (sender, inbox) = Inbox::new(&context.name, partition, in_flight, max_in_flight);
         senders.insert(partition, sender);
-        let courier = Courier::new(inbox, Address::new(host), metrics.batch_orders.clone());
+        let courier = Courier::new(inbox, Address::new(order), metrics.batch_orders.clone());
         // A courier ends once no order can be handed in any more: after `shutdown`, when the server has finished.
         tasks.spawn("courier", async {
             courier.run().await;
             Ok(())
         });
-        let host = self::host(&config.repositories, partition, "repository")?;
-        let upstream = Upstream::new(&format!("repository-{partition}"), host);
+        let upstream = Upstream::new(&format!("repository-{partition}"), Address::new(repository));
         repositories.insert(partition, Repository::new(upstream));
     }
     let state = State {
@@ -156,38 +128,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_order_service_has_an_address_of_its_own() {
-        let found = Settings::default().orders(Replicas::THREE).expect("addresses");
-        assert_eq!(
-            found.values().map(Uri::to_string).collect::<Vec<_>>(),
-            [
-                "http://order-0.order/",
-                "http://order-1.order/",
-                "http://order-2.order/"
-            ]
-        );
-        let local = Settings {
-            order_url: "http://127.0.0.1:810{ordinal}".to_owned(),
-            ..Settings::default()
+    fn every_order_service_has_a_host_of_its_own() {
+        let hosts = |url: &str| {
+            let found = hosts(url, Replicas::THREE).expect("hosts");
+            found.values().map(Authority::to_string).collect::<Vec<_>>()
         };
-        let found = local.orders(Replicas::THREE).expect("addresses");
-        assert_eq!(found.values().last().and_then(Uri::port_u16), Some(8102));
+        let expected = ["order-0.order", "order-1.order", "order-2.order"];
+        assert_eq!(hosts(&Settings::default().order_url), expected);
+        assert_eq!(hosts("http://127.0.0.1:810{ordinal}")[2], "127.0.0.1:8102");
     }
 
     #[test]
-    fn an_address_that_cannot_be_used_is_named() {
-        for order_url in [
-            "order-{ordinal}",
-            "https://order-{ordinal}",
-            "http://order",
-            "http://order-{ordinal}/x",
-            "",
-        ] {
-            let settings = Settings {
-                order_url: order_url.to_owned(),
-                ..Settings::default()
-            };
-            let error = settings.orders(Replicas::THREE).expect_err(order_url);
+    fn a_url_that_cannot_be_used_is_named() {
+        for url in ["order-{ordinal}", "http://order", "http://order-{ordinal}/x", ""] {
+            let error = hosts(url, Replicas::THREE).expect_err(url);
             assert!(error.contains("found"), "{error}");
         }
     }

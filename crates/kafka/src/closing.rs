@@ -1,5 +1,6 @@
 //! Bounds the time that it takes to drop a client of librdkafka.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -17,6 +18,12 @@ pub(crate) struct BoundedClose<C: Send + 'static>(Option<C>);
 impl<C: Send + 'static> BoundedClose<C> {
     pub(crate) fn new(client: C) -> Self {
         Self(Some(client))
+    }
+}
+
+impl<C: Send + 'static> fmt::Debug for BoundedClose<C> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("BoundedClose")
     }
 }
 

@@ -14,14 +14,14 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::BaseProducer;
 use serde::{Deserialize, Serialize};
 
-use crate::Properties;
 use crate::flushing::LINGER;
+use crate::{Fetch, Properties};
 
 /// When librdkafka times out a record. Later than the [`Producer`](crate::Producer) gives up a batch and its clients: when
 /// librdkafka times out a record itself, it may write others twice.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same in a transaction, which then fails as a whole. librdkafka looks at it up to 500 ms late while it reconnects.
-const TRANSACTIONAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(4500);
+pub(crate) const TRANSACTIONAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(4500);
 /// The broker aborts a transaction that is open for longer. Longer than a record may take, short enough
 /// that a repository that dies for good does not hold up readers for long.
 pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -103,7 +103,7 @@ impl Config {
         };
         offline(self.producer("check")).create::<BaseProducer>()?;
         offline(self.transactional_producer("check", "check")).create::<BaseProducer>()?;
-        offline(self.consumer("check", "check")).create::<BaseConsumer>()?;
+        offline(self.consumer("check", "check", Fetch::Live)).create::<BaseConsumer>()?;
         offline(self.admin()).create::<AdminClient<DefaultClientContext>>()?;
         Ok(())
     }
@@ -189,62 +189,45 @@ impl Config {
     }
 
     /// A consumer of partitions that are assigned to it, from positions that the program decides.
-    pub(crate) fn consumer(&self, client_id: &str, group: &str) -> ClientConfig {
-        self.client(
-            client_id,
-            &[
-                ("group.id", &self.name(group)),
-                ("isolation.level", "read_committed"),
-                ("enable.auto.commit", "false"),
-                ("enable.auto.offset.store", "false"),
-                ("enable.partition.eof", "true"),
-                // A position that is gone is an error: `earliest` would repeat silently, `latest` would skip.
-                ("auto.offset.reset", "error"),
-                ("check.crcs", "true"),
-                ("fetch.error.backoff.ms", "100"),
-                // Nothing is asked for while records wait to be taken. A reader that takes what has gathered every few
-                // milliseconds then asks as seldom, instead of once for each record, which costs the broker more than
-                // the record. A request brings up to this many bytes: enough for full speed, and little memory.
-                ("queued.min.messages", "1"),
-                ("queued.max.messages.kbytes", "2048"),
-                ("fetch.message.max.bytes", "524288"),
-                ("fetch.queue.backoff.ms", "10"),
-                // There is no session; it bounds how long closing waits for outstanding commits.
-                ("session.timeout.ms", "6000"),
+    pub(crate) fn consumer(&self, client_id: &str, group: &str, fetch: Fetch) -> ClientConfig {
+        let group = self.name(group);
+        let common = [
+            ("group.id", group.as_str()),
+            ("isolation.level", "read_committed"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "true"),
+            // A position that is gone is an error: `earliest` would repeat silently, `latest` would skip.
+            ("auto.offset.reset", "error"),
+            ("check.crcs", "true"),
+            ("fetch.error.backoff.ms", "100"),
+            // Nothing is asked for while records wait to be taken. A reader that takes what has gathered every few
+            // milliseconds then asks as seldom, instead of once for each record, which costs the broker more than
+            // the record. A request brings up to this many bytes: enough for full speed, and little memory.
+            ("queued.min.messages", "1"),
+            ("queued.max.messages.kbytes", "2048"),
+            ("fetch.message.max.bytes", "524288"),
+            ("fetch.queue.backoff.ms", "10"),
+            // There is no session; it bounds how long closing waits for outstanding commits.
+            ("session.timeout.ms", "6000"),
+        ];
+        let of_kind: &[(&str, &str)] = match fetch {
+            Fetch::Live => &[],
+            // Asks before what it has is taken, and for more: 5 million records in 4 s, in some 10 MiB.
+            Fetch::Bulk => &[
+                ("queued.min.messages", "100000"),
+                ("queued.max.messages.kbytes", "8192"),
+                ("fetch.message.max.bytes", "2097152"),
+                // The end of the log shows when a request has waited for more in vain.
+                ("fetch.wait.max.ms", "10"),
             ],
-        )
-    }
-
-    /// A consumer for [`Fetch::Bulk`](crate::Fetch::Bulk).
-    pub(crate) fn bulk_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
-        let config = self.consumer(client_id, group);
-        // Asks before what it has is taken, and for more: 5 million records in 4 s, in some 10 MiB.
-        let read_ahead = [
-            ("queued.min.messages", "100000"),
-            ("queued.max.messages.kbytes", "8192"),
-            ("fetch.message.max.bytes", "2097152"),
-            // The end of the log shows when a request has waited for more in vain.
-            ("fetch.wait.max.ms", "10"),
-        ];
-        self.adjust(config, &read_ahead)
-    }
-
-    /// A consumer for [`Fetch::Sparse`](crate::Fetch::Sparse).
-    pub(crate) fn sparse_consumer(&self, client_id: &str, group: &str) -> ClientConfig {
-        let little = [
-            // Some twenty records, or one batch if that is larger: most of what is read is thrown away.
-            ("fetch.message.max.bytes", "8192"),
-            ("fetch.wait.max.ms", "10"),
-        ];
-        self.adjust(self.consumer(client_id, group), &little)
-    }
-
-    /// Sets other values for a kind of client; the properties of the user's stay above them.
-    fn adjust(&self, mut config: ClientConfig, values: &[(&str, &str)]) -> ClientConfig {
-        for (name, value) in values.iter().copied().chain(self.properties.iter()) {
-            config.set(name, value);
-        }
-        config
+            Fetch::Sparse => &[
+                // Some twenty records, or one batch if that is larger: most of what is read is thrown away.
+                ("fetch.message.max.bytes", "8192"),
+                ("fetch.wait.max.ms", "10"),
+            ],
+        };
+        self.client(client_id, &[&common[..], of_kind].concat())
     }
 
     /// A client for the admin interface.

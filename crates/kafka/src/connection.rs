@@ -223,7 +223,7 @@ impl ClientContext for Connection {
         // Both codes also come with a connection that ends during the handshake, as when a broker stops.
         let ended = reason.contains("Disconnected") || reason.contains("transport error");
         let client = self.0.client.as_str();
-        if credentials && may_log(client, "credentials") {
+        if credentials && !ended && may_log(client, "credentials") {
             tracing::error!(
                 client,
                 error = reason,

@@ -20,7 +20,7 @@ use rdkafka::{Offset, TopicPartitionList};
 pub use self::error::ConsumeError;
 use self::error::{ErrorClass, classify};
 pub use self::queries::{Committed, Watermarks};
-pub use self::range::{RangeProgress, ReadLimits};
+pub use self::range::RangeProgress;
 pub use self::record::ConsumedRecord;
 use crate::closing::BoundedClose;
 use crate::connection::{Connection, wait_for_broker};
@@ -41,6 +41,7 @@ pub enum Fetch {
 }
 
 /// Reads partitions of one topic.
+#[derive(Debug)]
 pub struct Consumer {
     config: ClientConfig,
     consumer: Arc<BoundedClose<BaseConsumer<Connection>>>,
@@ -67,11 +68,7 @@ impl Consumer {
     /// # Errors
     /// When librdkafka does not accept the configuration.
     pub fn new(config: &Config, client_id: &str, group: &str, topic: &str, fetch: Fetch) -> Result<Self, KafkaError> {
-        let client = match fetch {
-            Fetch::Live => config.consumer(client_id, group),
-            Fetch::Bulk => config.bulk_consumer(client_id, group),
-            Fetch::Sparse => config.sparse_consumer(client_id, group),
-        };
+        let client = config.consumer(client_id, group, fetch);
         let connection = Connection::of_consumer(client_id, &config.name(group));
         Ok(Self {
             consumer: create(&client, &connection)?,
@@ -93,18 +90,13 @@ impl Consumer {
         }
     }
 
-    /// Takes the client of another consumer.
-    pub fn share_client_of(&mut self, other: &Self) {
-        self.consumer = Arc::clone(&other.consumer);
-    }
-
     /// Returns the name of the topic in the cluster.
     pub fn topic(&self) -> &str {
         &self.topic
     }
 
     /// Replaces the client by one that has nothing assigned: see [`RENEWAL`](crate::RENEWAL). A consumer that shares the
-    /// old client keeps it until [`Self::share_client_of`].
+    /// old client keeps it.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -143,33 +135,18 @@ impl Consumer {
         Forbidden::topic("Read", &self.topic).into()
     }
 
-    fn list(&self, positions: impl IntoIterator<Item = (i32, Offset)>) -> Result<TopicPartitionList, KafkaError> {
+    fn list(&self, partition: i32, offset: Offset) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in positions {
-            list.add_partition_offset(&self.topic, partition, offset)?;
-        }
+        list.add_partition_offset(&self.topic, partition, offset)?;
         Ok(list)
     }
 
-    /// Reads these partitions from these positions, instead of what was assigned before.
+    /// Reads a partition from a position, instead of what was assigned before.
     ///
     /// # Errors
     /// When the client refuses.
-    pub fn assign(&self, positions: impl IntoIterator<Item = (i32, i64)>) -> Result<(), ConsumeError> {
-        let positions = positions
-            .into_iter()
-            .map(|(partition, offset)| (partition, Offset::Offset(offset)));
-        self.list(positions)
-            .and_then(|list| self.replace_assignment(&list))
-            .map_err(self.error("assign partitions"))
-    }
-
-    /// Assigns, and waits until the partitions that were assigned before have stopped. If one of them left the next
-    /// assignment before it has stopped, librdkafka would abort the process
-    /// (<https://github.com/confluentinc/librdkafka/issues/5573>). Its main thread stops them before it answers a question.
-    fn replace_assignment(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
-        self.consumer.assign(list)?;
-        self.consumer.assignment().map(|_| ())
+    pub fn assign(&self, partition: i32, offset: i64) -> Result<(), ConsumeError> {
+        self.assign_shared(partition, [(self, offset)])
     }
 
     /// Reads a partition of this topic and of others that share the client, from these positions, instead of what was
@@ -186,7 +163,11 @@ impl Consumer {
         let mut positions = positions.into_iter();
         positions
             .try_for_each(|(other, offset)| list.add_partition_offset(&other.topic, partition, Offset::Offset(offset)))
-            .and_then(|()| self.replace_assignment(&list))
+            .and_then(|()| self.consumer.assign(&list))
+            // Waits until what was assigned before has stopped, which the client's main thread does before it answers.
+            // If a partition left the next assignment before that, librdkafka would abort the process:
+            // https://github.com/confluentinc/librdkafka/issues/5573
+            .and_then(|()| self.consumer.assignment().map(|_| ()))
             .map_err(self.error("assign partitions"))
     }
 
@@ -259,13 +240,4 @@ fn create(
 ) -> Result<Arc<BoundedClose<BaseConsumer<Connection>>>, KafkaError> {
     let client = config.create_with_context(connection.clone())?;
     Ok(Arc::new(BoundedClose::new(client)))
-}
-
-impl std::fmt::Debug for Consumer {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Consumer")
-            .field("topic", &self.topic)
-            .finish_non_exhaustive()
-    }
 }

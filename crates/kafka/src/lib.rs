@@ -24,9 +24,7 @@ use std::time::Duration;
 
 pub use authorization::Forbidden;
 pub use config::{Config, ConfigError};
-pub use consumer::{
-    Committed, ConsumeError, ConsumedRecord, Consumer, Event, Fetch, RangeProgress, ReadLimits, Watermarks,
-};
+pub use consumer::{Committed, ConsumeError, ConsumedRecord, Consumer, Event, Fetch, RangeProgress, Watermarks};
 pub use producer::{Delivery, Producer, ProducerHealth, SendError};
 pub use properties::Properties;
 pub use rdkafka::error::KafkaError;

@@ -147,10 +147,10 @@ pub enum TopicsError {
     #[error("could not make a client: {0}")]
     Client(KafkaError),
     /// The broker refused an operation.
-    #[error("could not {action} topic {topic:?}")]
+    #[error("kafka refuses {operation} on topic {topic:?}")]
     Refused {
-        /// The operation: `create`.
-        action: &'static str,
+        /// The operation, by the right that it needs.
+        operation: &'static str,
         /// The topic.
         topic: String,
         /// The broker's error.
@@ -212,9 +212,8 @@ async fn examine(
         });
     };
     let settings = admin.settings(&name).await?;
-    let expectations = compare::expectations(topic, config, options);
     Ok(Report {
-        differences: compare::compare(&name, &expectations, &found, &settings),
+        differences: compare::differences(&name, topic, config, options, &found, &settings),
         topic: name,
         partitions: found.len(),
         before: Some(found.len()),

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerCon
 use tokio_util::sync::CancellationToken;
 
 use crate::closing::BoundedClose;
-use crate::config::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT};
+use crate::config::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT, TRANSACTIONAL_MESSAGE_TIMEOUT};
 use crate::connection::{Connection, wait_for_broker};
 use crate::flushing::flush;
 use crate::{Config, Forbidden, RENEWAL, Record};
@@ -26,8 +26,9 @@ const EVENTS: usize = 64;
 const REQUEST_BYTES: usize = 32 * 1024;
 /// One flush between two polls for delivery reports, which end the wait for them.
 const FLUSH: Duration = Duration::from_millis(1);
-/// Deliveries that take longer have failed. Longer than `message.timeout.ms`.
-const DELIVERY_TIMEOUT: Duration = RENEWAL;
+/// Deliveries that take longer have failed: librdkafka should have timed them out, but after a restart of the broker it
+/// sometimes forgets them with all that it knows (see [`RENEWAL`]).
+const DELIVERY_TIMEOUT: Duration = TRANSACTIONAL_MESSAGE_TIMEOUT.saturating_add(Duration::from_millis(1500));
 /// One attempt to commit. librdkafka goes on with the commit in the background, and the next attempt resumes it.
 const COMMIT_ATTEMPT: Duration = Duration::from_millis(500);
 /// A commit that takes longer counts as failed, even if the broker confirms it. librdkafka repeats the request after this
@@ -38,6 +39,7 @@ const COMMIT_TIMEOUT: Duration = REQUEST_TIMEOUT;
 /// Writes batches of records to one topic, each batch wholly or not at all, as the only producer with its transactional id.
 ///
 /// After any error another producer is needed: opening it settles the outcome of the last transaction.
+#[derive(Debug)]
 pub struct TransactionalProducer {
     producer: BoundedClose<BaseProducer<Deliveries>>,
     topic: String,
@@ -119,7 +121,7 @@ impl TransactionalProducer {
     }
 
     /// Writes a batch in one transaction, and returns the offset after its last record. Blocks until the batch is committed
-    /// or has failed; a broker that no longer answers is noticed within ten seconds, a stop within one.
+    /// or has failed; a broker that no longer answers is noticed within six seconds, a stop within one.
     ///
     /// # Errors
     /// See [`TransactionError`]. The batch is in the log as a whole or not at all: the next producer settles which.
@@ -247,15 +249,6 @@ fn is_retriable(error: &KafkaError) -> bool {
         KafkaError::MetadataFetch(_) => true,
         KafkaError::Transaction(error) => error.is_retriable(),
         _ => false,
-    }
-}
-
-impl std::fmt::Debug for TransactionalProducer {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("TransactionalProducer")
-            .field("topic", &self.topic)
-            .finish_non_exhaustive()
     }
 }
 

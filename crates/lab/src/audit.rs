@@ -1,6 +1,6 @@
 //! The judge: reads topics `order` and `shipment`, asks statistics, and compares all that with what clients were told.
 //!
-//! * `topics` reads the records and `decode` their values, `attempts` the ledgers, `figures` what statistics shows: into
+//! * `topics` reads the records and `decode` their values, `attempts` the ledgers, `shown` what statistics shows: into
 //!   the compact evidence. It shares no code with what it judges.
 //! * `checks` has a file for each invariant: a function from the evidence to a [`Finding`].
 //! * `report` draws the verdict.
@@ -10,9 +10,9 @@ mod checks;
 mod command;
 mod decode;
 mod evidence;
-mod figures;
 mod finding;
 mod report;
+mod shown;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -30,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::attempts::Ledger;
 pub use self::command::{Arguments, command};
-use self::evidence::{BYTES_PER_ORDER, Evidence, Partition, Shown};
-use self::figures::Figures;
+use self::evidence::{BYTES_PER_ORDER, Evidence, Partition};
 pub use self::finding::{Finding, Invariant, Offender, Place, Verdict};
 pub use self::report::{OrderCounts, PartitionSummary, Report};
+use self::shown::Shown;
 pub use self::topics::Kafka;
 use self::topics::Topics;
 use crate::ServiceUrl;
@@ -113,7 +113,7 @@ impl Counters {
 
 fn audit(options: &Options, stop: &CancellationToken, counters: &Counters) -> anyhow::Result<Report> {
     let limit = limit();
-    let before = options.statistics.as_ref().map(Figures::ask);
+    let before = options.statistics.as_ref().map(shown::ask);
     let began = Instant::now();
     let reading = stop.child_token();
     let (partitions, spare, ledger) = thread::scope(|scope| {
@@ -126,7 +126,7 @@ fn audit(options: &Options, stop: &CancellationToken, counters: &Counters) -> an
         anyhow::Ok((partitions, spare, ledger))
     })?;
     let seconds = began.elapsed().as_secs_f64();
-    let figures = shown(options, before, &partitions, stop);
+    let figures = Shown::new(options.statistics.as_ref(), before, &partitions, stop);
     let mut evidence = Evidence {
         partitions,
         spare,
@@ -166,33 +166,6 @@ fn read_ledgers(options: &Options, limit: u64, stop: &CancellationToken) -> anyh
         return Ok(None);
     }
     Ledger::read(options.ledgers.iter().map(PathBuf::as_path), limit, stop).map(Some)
-}
-
-/// What statistics shows before and after.
-fn shown(
-    options: &Options,
-    before: Option<anyhow::Result<Figures>>,
-    partitions: &[Partition],
-    stop: &CancellationToken,
-) -> Shown {
-    let (Some(url), Some(before)) = (&options.statistics, before) else {
-        return Shown {
-            missing: "statistics was not asked".to_owned(),
-            ..Shown::default()
-        };
-    };
-    let missing = |error| format!("statistics does not answer at {url}: {error:#} (--statistics URL)");
-    match before.and_then(|before| Ok((before, Figures::follow(url, partitions, stop)?))) {
-        Ok((before, after)) => Shown {
-            before: Some(before),
-            after: Some(after),
-            missing: String::new(),
-        },
-        Err(error) => Shown {
-            missing: missing(error),
-            ..Shown::default()
-        },
-    }
 }
 
 /// The most orders that are read: three quarters of the memory that the container has left, at most [`MAX_ORDERS`].

@@ -26,7 +26,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::ServiceUrl;
-use crate::audit;
+use crate::audit::{self, Verdict};
+use crate::client::{Client, Order};
+use crate::ledger::Answer;
 use crate::load::Board;
 
 use self::engine::Engine;
@@ -67,21 +69,8 @@ struct Drill<S> {
     time: Duration,
 }
 
-/// How a drill ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
-    /// Everything held.
-    Held,
-    /// Something did not.
-    Broken,
-    /// What was checked held, and something could not be checked.
-    NotProved,
-    /// It was asked to stop.
-    Stopped,
-}
-
-/// Runs a drill, and leaves the mall as it was.
-async fn drill<S>(options: &Options, drill: Drill<S>, stop: &CancellationToken) -> anyhow::Result<Outcome>
+/// Runs a drill, and leaves the mall as it was. `None` if it was asked to stop.
+async fn drill<S>(options: &Options, drill: Drill<S>, stop: &CancellationToken) -> anyhow::Result<Option<Verdict>>
 where
     S: Iterator<Item = Step>,
 {
@@ -96,6 +85,8 @@ where
     let screen = Screen::new();
     let whole = repair::wait_until_whole(&engine, options.replicas, &screen);
     stop.run_until_cancelled(whole).await.context("asked to stop")??;
+    let open = wait_until_open(options);
+    stop.run_until_cancelled(open).await.context("asked to stop")??;
     let watch = Watch::new(options.statistics.clone());
     let before = drained(&watch, None, stop).await?;
     let ledger = open_ledger(&options.ledger)?;
@@ -132,21 +123,44 @@ where
     screen.print(&format!("\n{}\n{}\n", picture::draw(&timeline), report.text));
     if stop.is_cancelled() {
         screen.print("⚠️  Stopped before its end: there is no verdict. The mall is as it was.\n");
-        return Ok(Outcome::Stopped);
+        return Ok(None);
     }
     let mut broken = report.broken;
     broken.extend(after.err().map(|error| format!("{error:#}")));
     let audit = audit(options, &screen, stop).await?;
-    if !audit.holds() {
+    if audit.verdict == Verdict::Broken {
         broken.push("the audit failed: see its table above".to_owned());
     }
-    let outcome = match audit.verdict() {
-        _ if !broken.is_empty() => Outcome::Broken,
-        audit::Verdict::NotProved => Outcome::NotProved,
-        _ => Outcome::Held,
+    let verdict = if broken.is_empty() {
+        audit.verdict
+    } else {
+        Verdict::Broken
     };
-    screen.print(&verdict(&outcome, &broken, &timeline));
-    Ok(outcome)
+    screen.print(&conclusion(verdict, &broken, &timeline));
+    Ok(Some(verdict))
+}
+
+/// Waits until each region takes an order: its containers are called healthy for some seconds after the broker has gone.
+async fn wait_until_open(options: &Options) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    for partition in options.replicas.partitions() {
+        let mut client = Client::new(&options.gateway);
+        let form = format!("partition={partition}");
+        let order = Order { form: &form, key: None };
+        loop {
+            let answer = client.post(order).await;
+            if matches!(answer, Answer::Acknowledged { .. }) {
+                break;
+            }
+            anyhow::ensure!(
+                begun.elapsed() < DRAIN,
+                "expected that region {partition} takes an order; after {} s: {answer:?}",
+                DRAIN.as_secs()
+            );
+            sleep(DRAIN_INTERVAL).await;
+        }
+    }
+    Ok(())
 }
 
 /// Audits the mall against the ledger of the drill.
@@ -162,19 +176,19 @@ async fn audit(options: &Options, screen: &Screen, stop: &CancellationToken) -> 
     Ok(report)
 }
 
-fn verdict(outcome: &Outcome, broken: &[String], timeline: &Timeline) -> String {
+fn conclusion(verdict: Verdict, broken: &[String], timeline: &Timeline) -> String {
     let faults = match timeline.faults.len() {
         1 => "one fault".to_owned(),
         count => format!("{count} faults"),
     };
-    match outcome {
-        Outcome::Held => {
+    match verdict {
+        Verdict::Held | Verdict::NoOccasion => {
             format!("✅ The mall held through {faults}: nothing acknowledged was lost, every bound was kept.\n")
         }
-        Outcome::NotProved => {
+        Verdict::NotProved => {
             format!("➖ It is not proved that the mall held through {faults}: see the table above.\n")
         }
-        Outcome::Broken | Outcome::Stopped => {
+        Verdict::Broken => {
             let broken: Vec<String> = broken.iter().map(|sentence| format!("   {sentence}\n")).collect();
             format!("❌ The mall did not hold through {faults}:\n{}", broken.concat())
         }

@@ -9,7 +9,7 @@
 pub mod audit;
 mod client;
 pub mod drill;
-pub mod http_get;
+mod figures;
 pub mod ledger;
 pub mod load;
 mod order_id;

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use domain::Partition;
 use kafka::topics::{Cleanup, Difference, Options, Severity, Topic, TopicsError};
 use lab::{audit, drill, load};
-use mall::Instance;
 use mall::embedded::{self, Cluster, Mall};
+use mall::{Instance, Services};
 use service::{Context, http, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -146,13 +146,12 @@ pub(crate) fn embedded(config: Config) -> ExitCode {
     service::run(config.grace_period, |shutdown| async move {
         let cluster = Cluster::start(config.replicas)?;
         let mut mall = Mall::open(embedded::Config {
-            replicas: config.replicas,
-            kafka: cluster.config(),
+            services: Services {
+                kafka: cluster.config(),
+                ..config.services()?
+            },
             gateway_listen: config.embedded.gateway_listen,
             statistics_listen: config.embedded.statistics_listen,
-            gateway: config.gateway,
-            repository: config.repository,
-            statistics: config.statistics,
         })
         .await?;
         if let Some(ready) = shutdown.run_until_cancelled(mall.ready(EMBEDDED_START)).await {

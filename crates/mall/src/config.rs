@@ -84,13 +84,13 @@ impl Config {
     /// # Errors
     /// When the addresses of the replicas cannot be made.
     pub(crate) fn services(&self) -> anyhow::Result<Services> {
-        let (gateway, replicas) = (self.gateway.clone(), self.replicas);
+        let replicas = self.replicas;
         Ok(Services {
             replicas,
             kafka: self.kafka.clone(),
-            orders: gateway.orders(replicas).map_err(anyhow::Error::msg)?,
-            repositories: gateway.repositories(replicas).map_err(anyhow::Error::msg)?,
-            gateway,
+            orders: gateway::hosts(&self.gateway.order_url, replicas).map_err(anyhow::Error::msg)?,
+            repositories: gateway::hosts(&self.gateway.repository_url, replicas).map_err(anyhow::Error::msg)?,
+            gateway: self.gateway.clone(),
             repository: self.repository.clone(),
             statistics: self.statistics.clone(),
         })
@@ -107,9 +107,9 @@ impl Validate for Config {
             (key, error.to_string())
         });
         let log = self.log.validate().err().map(|error| ("log.filter", error));
-        let orders = self.gateway.orders(self.replicas).err();
+        let orders = gateway::hosts(&self.gateway.order_url, self.replicas).err();
         let orders = orders.map(|error| ("gateway.order_url", error));
-        let repositories = self.gateway.repositories(self.replicas).err();
+        let repositories = gateway::hosts(&self.gateway.repository_url, self.replicas).err();
         let repositories = repositories.map(|error| ("gateway.repository_url", error));
         let grace_period = (self.grace_period < service::MIN_GRACE_PERIOD).then(|| {
             let problem = format!(

@@ -10,8 +10,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::{Partition, Replicas};
-use poem::http::Uri;
+use domain::Partition;
+use poem::http::uri::Authority;
 use service::{Context, Readiness, http};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,23 +22,15 @@ use crate::{Instance, Services};
 /// How often a service is asked whether it is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What a mall is.
+/// The configuration of a mall.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How many regions it has.
-    pub replicas: Replicas,
-    /// Its broker. The topics are there already.
-    pub kafka: kafka::Config,
+    /// The configuration of its services, except for where they are. The topics are there already.
+    pub services: Services,
     /// Where the gateway listens.
     pub gateway_listen: SocketAddr,
     /// Where statistics listens.
     pub statistics_listen: SocketAddr,
-    /// What can be set of the gateway, except where the order services are.
-    pub gateway: gateway::Settings,
-    /// What can be set of the repository services.
-    pub repository: repository::Settings,
-    /// What can be set of statistics, except where the gateway is.
-    pub statistics: statistics::Settings,
 }
 
 /// A mall whose services run in this process.
@@ -67,7 +59,7 @@ impl Mall {
             services: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
-        for partition in mall.config.replicas.partitions() {
+        for partition in mall.config.services.replicas.partitions() {
             mall.start(Instance::Order(partition)).await?;
             mall.start(Instance::Repository(partition)).await?;
         }
@@ -111,26 +103,20 @@ impl Mall {
 
     /// The configuration of the services, with the addresses of those that have been started.
     fn services(&self) -> Services {
-        let config = self.config.clone();
-        let url = |instance| Some(format!("http://{}", self.address(instance)?));
-        let uris = |instance: fn(Partition) -> Instance| {
-            let uri = |partition| Some((partition, url(instance(partition))?.parse::<Uri>().ok()?));
-            config.replicas.partitions().filter_map(uri).collect()
+        let mut services = self.config.services.clone();
+        let host = |instance| Authority::try_from(self.address(instance)?.to_string()).ok();
+        let hosts = |instance: fn(Partition) -> Instance| {
+            let partitions = services.replicas.partitions();
+            partitions
+                .filter_map(|partition| Some((partition, host(instance(partition))?)))
+                .collect()
         };
-        let (orders, repositories) = (uris(Instance::Order), uris(Instance::Repository));
-        let mut statistics = config.statistics;
-        if let Some(gateway) = url(Instance::Gateway) {
-            (statistics.gateway_url, statistics.public_gateway_url) = (gateway.clone(), gateway);
+        (services.orders, services.repositories) = (hosts(Instance::Order), hosts(Instance::Repository));
+        if let Some(gateway) = host(Instance::Gateway) {
+            let url = format!("http://{gateway}");
+            (services.statistics.gateway_url, services.statistics.public_gateway_url) = (url.clone(), url);
         }
-        Services {
-            replicas: config.replicas,
-            kafka: config.kafka,
-            orders,
-            repositories,
-            gateway: config.gateway,
-            repository: config.repository,
-            statistics,
-        }
+        services
     }
 
     /// Stops one service, and waits until it has stopped.

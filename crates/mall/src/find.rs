@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use domain::{Journey, OrderId, Timestamp};
 use lab::ServiceUrl;
-use lab::http_get::{self, Reply};
 use serde::Deserialize;
 
 use crate::columns::paragraph;
+use crate::get::get;
 use crate::timeline;
 
 /// The gateway answers within 2 s, or says that it could not.
@@ -47,23 +47,17 @@ struct Problem {
 }
 
 fn find(order_id: OrderId, gateway: &ServiceUrl) -> Result<Journey, Failure> {
-    let reply =
-        http_get::get(gateway.authority().to_owned(), format!("/orders/{order_id}"), TIMEOUT).map_err(|error| {
-            Failure {
-                what: format!("the gateway does not answer at {gateway}: {error:#}"),
-                next: "Is the mall open? `just up` opens it, or `cargo run`; --gateway names another address.",
-            }
-        })?;
-    read(order_id, gateway, &reply)
-}
-
-fn read(order_id: OrderId, gateway: &ServiceUrl, Reply { status, body }: &Reply) -> Result<Journey, Failure> {
-    if *status == 200 {
-        let journey = serde_json::from_str::<Journey>(body).ok();
+    let reply = get(gateway.authority(), &format!("/orders/{order_id}"), TIMEOUT).map_err(|error| Failure {
+        what: format!("the gateway does not answer at {gateway}: {error:#}"),
+        next: "Is the mall open? `just up` opens it, or `cargo run`; --gateway names another address.",
+    })?;
+    let (status, body) = (reply.status().as_u16(), &reply.into_body()[..]);
+    if status == 200 {
+        let journey = serde_json::from_slice::<Journey>(body).ok();
         if let Some(journey) = journey.filter(|journey| journey.order.order_id == order_id) {
             return Ok(journey);
         }
-    } else if let Ok(Problem { detail }) = serde_json::from_str(body) {
+    } else if let Ok(Problem { detail }) = serde_json::from_slice(body) {
         return Err(match status {
             404 => Failure {
                 what: format!("there is no order {order_id}: {detail}"),
@@ -79,7 +73,7 @@ fn read(order_id: OrderId, gateway: &ServiceUrl, Reply { status, body }: &Reply)
             },
         });
     }
-    let start: String = body.chars().take(MAX_QUOTED_CHARS).collect();
+    let start: String = String::from_utf8_lossy(body).chars().take(MAX_QUOTED_CHARS).collect();
     Err(Failure {
         what: format!("expected the journey of order {order_id} from {gateway}, found status {status} and {start:?}"),
         next: "Is it a gateway of the mall that answers there? --gateway names another address.",

@@ -1,12 +1,12 @@
 //! Asks the service of this host whether it is ready: the health check of an image without a shell.
 
-use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use service::client::{Address, NoAnswer};
+use anyhow::ensure;
+
+use crate::get::get;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -22,38 +22,12 @@ pub(crate) fn run(listen: SocketAddr) -> ExitCode {
 }
 
 fn check(listen: SocketAddr) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let checked = tokio::time::timeout(TIMEOUT, request_readiness(listen)).await;
-        checked.with_context(|| format!("no answer within {} s", TIMEOUT.as_secs()))?
-    })
-}
-
-async fn request_readiness(listen: SocketAddr) -> anyhow::Result<()> {
-    let host = if listen.ip().is_unspecified() {
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        listen.ip()
-    };
-    let socket = SocketAddr::new(host, listen.port());
-    let address = Address::new(socket.to_string().parse()?);
-    let mut connection = match address.connect().await {
-        Ok(connection) => connection,
-        Err(error) if is_refused(&error) => bail!("nothing listens on {socket}"),
-        Err(error) => return Err(error.context(format!("cannot connect to {socket}"))),
-    };
-    let answer = connection.send(address.get("/ready")).await;
-    let answer = answer.map_err(NoAnswer::into_reason).map_err(anyhow::Error::msg)?;
-    ensure!(
-        answer.status.is_success(),
-        "not ready: {}",
-        String::from_utf8_lossy(&answer.body)
-    );
+    let mut socket = listen;
+    if socket.ip().is_unspecified() {
+        socket.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let answer = get(&socket.to_string(), "/ready", TIMEOUT)?;
+    let reason = String::from_utf8_lossy(answer.body());
+    ensure!(answer.status().is_success(), "not ready: {reason}");
     Ok(())
-}
-
-fn is_refused(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }

@@ -5,6 +5,7 @@ mod columns;
 mod commands;
 mod config;
 mod find;
+mod get;
 mod healthcheck;
 mod relay;
 mod timeline;
@@ -56,9 +57,9 @@ enum Command {
     Find {
         /// The id of the order.
         id: OrderId,
-        /// Where the gateway listens that is asked.
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-        gateway: ServiceUrl,
+        /// Where the gateway is [default: the setting lab.gateway_url, http://127.0.0.1:8080].
+        #[arg(long, value_name = "URL")]
+        gateway: Option<ServiceUrl>,
     },
     /// Send orders at a steady rate, and say how they fared.
     Load(lab::load::Arguments),
@@ -122,7 +123,7 @@ fn run_command(command: Option<Command>, config: Config) -> ExitCode {
         Some(Command::Drill(arguments)) => commands::drill(&config, arguments),
         Some(Command::Gateway) => commands::serve(&config, Instance::Gateway),
         Some(Command::Order) => commands::serve_replica(&config, "order", Instance::Order),
-        Some(Command::Find { id, gateway }) => find::run(id, &gateway),
+        Some(Command::Find { id, gateway }) => find::run(id, &gateway.unwrap_or(config.lab.gateway_url)),
         Some(Command::Repository) => commands::serve_replica(&config, "repository", Instance::Repository),
         Some(Command::Statistics) => commands::serve(&config, Instance::Statistics),
         None => commands::embedded(config),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use domain::{Partition, Replicas};
-use poem::http::Uri;
+use poem::http::uri::Authority;
 use service::Context;
 
 /// One service of a mall. It displays as its host name.
@@ -38,10 +38,10 @@ pub struct Services {
     pub replicas: Replicas,
     /// The broker.
     pub kafka: kafka::Config,
-    /// The address of each order service.
-    pub orders: BTreeMap<Partition, Uri>,
-    /// The address of each repository.
-    pub repositories: BTreeMap<Partition, Uri>,
+    /// The host of each order service.
+    pub orders: BTreeMap<Partition, Authority>,
+    /// The host of each repository.
+    pub repositories: BTreeMap<Partition, Authority>,
     /// The settings of the gateway.
     pub gateway: gateway::Settings,
     /// The settings of the repositories.

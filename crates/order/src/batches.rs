@@ -1,11 +1,12 @@
 //! Makes batches of orders from submissions, and answers each submission.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use domain::{
-    BatchedSubmission, IdempotencyKey, Mark, Order, OrderId, OrderIdGenerator, Partition, Receipt, RecordHeaders,
-    Region, RequestText,
+    BatchedSubmission, IdempotencyKey, Mark, Order, OrderIdGenerator, Partition, Receipt, RecordHeaders, Region,
+    RequestText, SubmissionError, SubmissionReply,
 };
 use kafka::{Delivery, SendError};
 use tokio::sync::oneshot;
@@ -23,6 +24,9 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 /// frozen; repository-N ships orders that are up to five minutes late.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
+/// Why a submission with a known key is refused.
+const KEY_REUSED: &str = "the Idempotency-Key came with another request within the last ten minutes";
+
 /// A submission that waits for its batch.
 #[derive(Debug)]
 pub struct Job {
@@ -35,32 +39,7 @@ pub struct Job {
 }
 
 /// Takes the answer to a submission.
-pub type Reply = oneshot::Sender<Result<Written, Failure>>;
-
-/// An order is in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// The receipt.
-    pub receipt: Receipt,
-    /// The order was written for another submission with the same key.
-    pub replayed: bool,
-}
-
-/// Why there is no receipt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The order is not in the log, for this reason.
-    NotWritten(String),
-    /// The key came with another request: nothing was written.
-    KeyReused,
-    /// The order may or may not be in the log.
-    Unknown {
-        /// Its id.
-        order_id: OrderId,
-        /// Why it is unknown.
-        reason: String,
-    },
-}
+pub type Reply = oneshot::Sender<SubmissionReply<Receipt>>;
 
 /// An order in the form of its record, with the clients that wait for it: more than one if they sent the same key.
 #[derive(Debug)]
@@ -74,19 +53,6 @@ pub struct Outgoing {
     /// The headers of its record.
     pub headers: RecordHeaders,
     replies: Vec<Reply>,
-}
-
-impl Outgoing {
-    fn idempotency(&self) -> Option<(&IdempotencyKey, &RequestText)> {
-        idempotency(&self.headers)
-    }
-}
-
-fn idempotency(headers: &RecordHeaders) -> Option<(&IdempotencyKey, &RequestText)> {
-    headers
-        .idempotency_key
-        .as_ref()
-        .zip(headers.idempotency_request.as_ref())
 }
 
 /// Makes batches of orders, and answers their submissions.
@@ -136,21 +102,20 @@ impl Batches {
             reply,
         } = job;
         if now.monotonic.saturating_duration_since(queued) > MAX_WAIT {
-            let reason = "kafka does not acknowledge the orders before this one: nothing was written";
-            return self.refuse(reply, Failure::NotWritten(reason.to_owned()));
+            return self.refuse(reply, 503, "kafka does not acknowledge the orders before this one");
         }
         if let Some(key) = headers.idempotency_key.clone() {
             let set = || RequestText::new(Some(submission.money), Some(submission.user_id));
             let request = headers.idempotency_request.get_or_insert_with(set);
             match self.keys.find(&key, request) {
                 Some(Found::Written(order, offset)) => return self.replay(reply, order, offset),
-                Some(Found::OtherRequest) => return self.refuse(reply, Failure::KeyReused),
+                Some(Found::OtherRequest) => return self.refuse(reply, 409, KEY_REUSED),
                 None => {}
             }
             // The order of another submission with this key is written in this very batch.
             if let Some(same) = keyed.get(&key).and_then(|index: &usize| batch.get_mut(*index)) {
                 if same.headers.idempotency_request.as_ref() != Some(request) {
-                    return self.refuse(reply, Failure::KeyReused);
+                    return self.refuse(reply, 409, KEY_REUSED);
                 }
                 same.replies.push(reply);
                 return;
@@ -161,7 +126,7 @@ impl Batches {
             Ok(order_id) => order_id,
             Err(error) => {
                 tracing::warn!(service = self.service, %error, "an order is refused");
-                return self.refuse(reply, Failure::NotWritten(error.to_string()));
+                return self.refuse(reply, 503, error);
             }
         };
         let order = submission.into_order(order_id);
@@ -174,10 +139,11 @@ impl Batches {
         });
     }
 
-    fn refuse(&self, reply: Reply, failure: Failure) {
+    fn refuse(&self, reply: Reply, status: u16, reason: impl fmt::Display) {
         self.metrics.not_written.inc();
+        let error = SubmissionError::not_written(status, reason);
         // An error means that the client has gone.
-        let _ = reply.send(Err(failure));
+        let _ = reply.send(SubmissionReply::Error(error));
     }
 
     /// Answers with an order that is in the log already.
@@ -186,10 +152,7 @@ impl Batches {
         let region = Region::from(partition);
         self.metrics.replayed.inc();
         tracing::info!(service, %order_id, partition = partition.id(), offset, %region, "order was written before");
-        let _ = reply.send(Ok(Written {
-            receipt: Receipt::new(order, partition, offset),
-            replayed: true,
-        }));
+        let _ = reply.send(SubmissionReply::Replayed(Receipt::new(order, partition, offset)));
     }
 
     /// Logs the outcomes of a batch and answers its submissions.
@@ -198,26 +161,34 @@ impl Batches {
             let age = now.wall.since(outgoing.order.order_id.time());
             let answer = match self.answer(outgoing.order, outcome) {
                 // This process stood still: repository-N may find the order too late to ship it.
-                Ok(receipt) if age > MAX_AGE => Err(Failure::Unknown {
-                    order_id: receipt.order_id,
-                    reason: format!("the order was written {} s after it came", age.as_secs()),
-                }),
+                Ok(receipt) if age > MAX_AGE => {
+                    let reason = format!("the order was written {} s after it came", age.as_secs());
+                    Err(SubmissionError::unknown(Some(receipt.order_id), reason))
+                }
                 answer => answer,
             };
-            if let (Some(idempotency), Ok(receipt)) = (outgoing.idempotency(), &answer) {
+            let headers = &outgoing.headers;
+            let idempotency = headers
+                .idempotency_key
+                .as_ref()
+                .zip(headers.idempotency_request.as_ref());
+            if let (Some(idempotency), Ok(receipt)) = (idempotency, &answer) {
                 let expiry = now.monotonic + Mark::SPAN;
                 self.keys.insert(idempotency, outgoing.order, receipt.offset, expiry);
             }
             for (index, reply) in outgoing.replies.into_iter().enumerate() {
-                let replayed = index > 0;
-                let written = answer.clone().map(|receipt| Written { receipt, replayed });
+                let answer = match answer.clone() {
+                    Ok(receipt) if index == 0 => SubmissionReply::Receipt(receipt),
+                    Ok(receipt) => SubmissionReply::Replayed(receipt),
+                    Err(error) => SubmissionReply::Error(error),
+                };
                 // An error means that the client has gone; the order is in the log all the same.
-                let _ = reply.send(written);
+                let _ = reply.send(answer);
             }
         }
     }
 
-    fn answer(&self, order: Order, outcome: Result<Delivery, SendError>) -> Result<Receipt, Failure> {
+    fn answer(&self, order: Order, outcome: Result<Delivery, SendError>) -> Result<Receipt, SubmissionError> {
         let (partition, region) = (self.partition, Region::from(self.partition));
         let (order_id, service) = (order.order_id, self.service.as_str());
         match outcome {
@@ -229,15 +200,12 @@ impl Batches {
             Err(error @ SendError::NotWritten(_)) => {
                 self.metrics.not_written.inc();
                 tracing::warn!(service, %order_id, partition = partition.id(), %region, %error, "order not written");
-                Err(Failure::NotWritten(error.to_string()))
+                Err(SubmissionError::not_written(503, error))
             }
             Err(error @ SendError::Unknown(_)) => {
                 self.metrics.unknown.inc();
                 tracing::warn!(service, %order_id, partition = partition.id(), %region, %error, "order with unknown outcome");
-                Err(Failure::Unknown {
-                    order_id,
-                    reason: error.to_string(),
-                })
+                Err(SubmissionError::unknown(Some(order_id), error))
             }
         }
     }
@@ -251,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    type Answer = oneshot::Receiver<Result<Written, Failure>>;
+    type Answer = oneshot::Receiver<SubmissionReply<Receipt>>;
 
     fn batches() -> Batches {
         let partition: Partition = serde_json::from_str("1").expect("a partition");
@@ -293,8 +261,15 @@ mod tests {
         batches.settle(batch, outcomes, Now::new());
     }
 
-    fn answered(mut answer: Answer) -> Result<Written, Failure> {
+    fn answered(mut answer: Answer) -> SubmissionReply<Receipt> {
         answer.try_recv().expect("an answer")
+    }
+
+    fn refused(answer: Answer) -> SubmissionError {
+        match answered(answer) {
+            SubmissionReply::Error(error) => error,
+            reply => panic!("{reply:?}"),
+        }
     }
 
     fn error() -> KafkaError {
@@ -306,12 +281,12 @@ mod tests {
         let mut batches = batches();
         let (batch, answer) = gather(&mut batches, "k", 7);
         write(&mut batches, batch, Ok(Delivery { offset: 3 }));
-        let first = answered(answer).expect("written");
-        assert!(!first.replayed);
+        let SubmissionReply::Receipt(first) = answered(answer) else {
+            panic!("not written")
+        };
         let (batch, answer) = gather(&mut batches, "k", 7);
         assert!(batch.is_empty());
-        let again = answered(answer).expect("written before");
-        assert_eq!((again.receipt, again.replayed), (first.receipt, true));
+        assert_eq!(answered(answer), SubmissionReply::Replayed(first));
     }
 
     #[test]
@@ -321,12 +296,13 @@ mod tests {
         let (other, other_answer) = job(Some("k"), 8);
         let batch = batches.gather(jobs.into_iter().chain([other]), Now::new());
         assert_eq!(batch.len(), 1);
-        assert_eq!(answered(other_answer), Err(Failure::KeyReused));
+        assert_eq!(refused(other_answer).status, 409);
         write(&mut batches, batch, Ok(Delivery { offset: 3 }));
-        let answers = answers.into_iter().map(|answer| answered(answer).expect("written"));
-        let answers: Vec<Written> = answers.collect();
-        assert!(answers.iter().all(|written| written.receipt == answers[0].receipt));
-        assert_eq!(answers.iter().filter(|written| written.replayed).count(), 99);
+        let mut answers = answers.into_iter().map(answered);
+        let Some(SubmissionReply::Receipt(first)) = answers.next() else {
+            panic!("not written")
+        };
+        assert!(answers.all(|answer| answer == SubmissionReply::Replayed(first.clone())));
     }
 
     #[test]
@@ -335,13 +311,14 @@ mod tests {
         let (batch, answer) = gather(&mut batches, "k", 7);
         let first = batch[0].order.order_id;
         write(&mut batches, batch, Err(SendError::Unknown(error())));
-        assert!(matches!(answered(answer), Err(Failure::Unknown { order_id, .. }) if order_id == first));
+        let unknown = refused(answer);
+        assert_eq!((unknown.status, unknown.order_id), (504, Some(first)));
         let (batch, answer) = gather(&mut batches, "k", 7);
         assert!(batch[0].order.order_id > first);
         let pairs: Vec<_> = batch[0].headers.pairs().collect();
         assert_eq!(pairs, [("idempotency-key", "k"), ("idempotency-request", "money=7")]);
         write(&mut batches, batch, Err(SendError::NotWritten(error())));
-        assert!(matches!(answered(answer), Err(Failure::NotWritten(_))));
+        assert_eq!(refused(answer).status, 503);
     }
 
     #[test]
@@ -351,7 +328,7 @@ mod tests {
         write(&mut batches, batch, Ok(Delivery { offset: 3 }));
         let (batch, answer) = gather(&mut batches, "k", 8);
         assert!(batch.is_empty());
-        assert_eq!(answered(answer), Err(Failure::KeyReused));
+        assert_eq!(refused(answer).status, 409);
     }
 
     #[test]
@@ -372,7 +349,7 @@ mod tests {
         let mut now = Now::new();
         now.monotonic += MAX_WAIT + Duration::from_millis(1);
         assert!(batches.gather([job], now).is_empty());
-        assert!(matches!(answered(answer), Err(Failure::NotWritten(_))));
+        assert_eq!(refused(answer).status, 503);
     }
 
     #[test]
@@ -382,7 +359,7 @@ mod tests {
         let mut now = Now::new();
         now.wall = now.wall + MAX_AGE + Duration::from_secs(1);
         batches.settle(batch, vec![Ok(Delivery { offset: 3 })], now);
-        assert!(matches!(answered(answer), Err(Failure::Unknown { .. })));
+        assert_eq!(refused(answer).status, 504);
         assert_eq!(batches.keys.len(), 0);
     }
 
@@ -396,7 +373,7 @@ mod tests {
         let (jobs, answers): (Vec<_>, Vec<_>) = (0..2).map(|_| job(Some("k"), 7)).unzip();
         assert!(batches.gather(jobs, now).is_empty());
         for answer in answers {
-            assert!(matches!(answered(answer), Err(Failure::NotWritten(_))));
+            assert_eq!(refused(answer).status, 503);
         }
     }
 }

@@ -24,7 +24,7 @@ use kafka::Producer;
 use service::{Context, Tasks};
 use tokio::sync::mpsc;
 
-pub use crate::batches::{Batches, Failure, Job, Outgoing, Reply, Written};
+pub use crate::batches::{Batches, Job, Outgoing, Reply};
 pub use crate::keys::Keys;
 pub use crate::metrics::Metrics;
 use crate::partition_watch::PartitionWatch;

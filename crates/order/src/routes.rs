@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::{BatchedSubmission, Detail, Partition, Receipt, RecordHeaders, SubmissionError, SubmissionReply, json};
+use domain::{BatchedSubmission, Partition, Receipt, RecordHeaders, SubmissionError, SubmissionReply, json};
 use poem::http::{HeaderValue, StatusCode};
 use poem::web::{Data, Json};
 use poem::{Body, EndpointExt, Request, Route, handler};
@@ -11,7 +11,7 @@ use service::{Latch, Problem, http};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batches::{Failure, Job, Written};
+use crate::batches::Job;
 
 /// The largest body of `/submit-orders`, in bytes.
 pub(crate) const BATCH_BODY_LIMIT: usize = BatchedSubmission::MAX_TOGETHER * BatchedSubmission::MAX_JSON_BYTES;
@@ -24,7 +24,7 @@ pub(crate) struct State {
     latch: Latch,
 }
 
-type Reply = oneshot::Receiver<Result<Written, Failure>>;
+type Reply = oneshot::Receiver<SubmissionReply<Receipt>>;
 
 pub(crate) fn routes(state: State) -> Route {
     let state = Arc::new(state);
@@ -43,8 +43,10 @@ async fn submit_order(
     let headers = RecordHeaders::read(header).map_err(|error| bad_request(error.to_string()))?;
     let body = http::read_body(request, body, http::BODY_LIMIT).await?;
     let submission = json::from_object(&body).map_err(unexpected)?;
-    let reply = state.enqueue(BatchedSubmission { headers, submission });
-    Ok(Json(written(reply).await.map_err(problem)?.receipt))
+    match answer(state.enqueue(BatchedSubmission { headers, submission })).await {
+        SubmissionReply::Receipt(receipt) | SubmissionReply::Replayed(receipt) => Ok(Json(receipt)),
+        SubmissionReply::Error(error) => Err(problem(error).into()),
+    }
 }
 
 /// Takes an array of submissions; what becomes of one says nothing of the others.
@@ -62,21 +64,11 @@ async fn submit_orders(
     }
     // All are in the queue before the first is awaited: the writer takes them together.
     let queued: Vec<_> = batch.into_iter().map(|submission| state.enqueue(submission)).collect();
-    let mut replies = Vec::with_capacity(found);
+    let mut answers = Vec::with_capacity(found);
     for reply in queued {
-        replies.push(match written(reply).await {
-            Ok(Written {
-                receipt,
-                replayed: false,
-            }) => SubmissionReply::Receipt(receipt),
-            Ok(Written {
-                receipt,
-                replayed: true,
-            }) => SubmissionReply::Replayed(receipt),
-            Err(error) => SubmissionReply::Error(error),
-        });
+        answers.push(answer(reply).await);
     }
-    Ok(Json(replies))
+    Ok(Json(answers))
 }
 
 impl State {
@@ -97,10 +89,10 @@ impl State {
         let partition = submission.submission.partition;
         if partition != self.partition {
             let reason = format!("this is {}, the order is for partition {partition}", self.name);
-            return Err(not_written(StatusCode::MISDIRECTED_REQUEST, &reason));
+            return Err(SubmissionError::not_written(421, reason));
         }
         if let Some(reason) = self.latch.reason() {
-            return Err(not_written(StatusCode::SERVICE_UNAVAILABLE, &reason));
+            return Err(SubmissionError::not_written(503, reason));
         }
         let (reply, answer) = oneshot::channel();
         let job = Job {
@@ -113,43 +105,21 @@ impl State {
                 TrySendError::Full(_) => "too many orders are waiting to be written",
                 TrySendError::Closed(_) => "stopping",
             };
-            not_written(StatusCode::SERVICE_UNAVAILABLE, reason)
+            SubmissionError::not_written(503, reason)
         })?;
         Ok(answer)
     }
 }
 
 /// Waits for what the writer says.
-async fn written(reply: Result<Reply, SubmissionError>) -> Result<Written, SubmissionError> {
-    let (status, detail, order_id) = match reply?.await {
-        Ok(Ok(written)) => return Ok(written),
-        Ok(Err(Failure::KeyReused)) => {
-            let detail = "the Idempotency-Key came with another request within the last ten minutes";
-            return Err(not_written(StatusCode::CONFLICT, detail));
-        }
-        Ok(Err(Failure::NotWritten(reason))) => (StatusCode::SERVICE_UNAVAILABLE, Detail::from(reason), None),
-        Ok(Err(Failure::Unknown { order_id, reason })) => {
-            (StatusCode::GATEWAY_TIMEOUT, Detail::from(reason), Some(order_id))
-        }
-        // The writer ended while it had the order.
-        Err(_) => {
-            let detail = Detail::new("the service stopped while it wrote the order");
-            (StatusCode::GATEWAY_TIMEOUT, detail, None)
-        }
+async fn answer(queued: Result<Reply, SubmissionError>) -> SubmissionReply<Receipt> {
+    let stopped = |_| {
+        let reason = "the service stopped while it wrote the order";
+        SubmissionReply::Error(SubmissionError::unknown(None, reason))
     };
-    let status = status.as_u16();
-    Err(SubmissionError {
-        status,
-        detail,
-        order_id,
-    })
-}
-
-fn not_written(status: StatusCode, reason: &str) -> SubmissionError {
-    SubmissionError {
-        status: status.as_u16(),
-        detail: Detail::new(format_args!("{reason}: nothing was written")),
-        order_id: None,
+    match queued {
+        Ok(reply) => reply.await.unwrap_or_else(stopped),
+        Err(error) => SubmissionReply::Error(error),
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use domain::{Accepted, Journey, Order, OrderId, Outcome, Partition, Shipment, Shipped, Topic};
-use kafka::{Config, ConsumeError, Consumer, Fetch, ReadLimits, Watermarks};
+use kafka::{Config, ConsumeError, Consumer, Fetch, Watermarks};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka_logs::GROUP;
@@ -73,11 +73,7 @@ impl Lookup {
     ) -> Result<(), ConsumeError> {
         let partition = self.partition.id();
         let Watermarks { low, high } = consumer.watermarks(partition)?;
-        let limits = ReadLimits {
-            stop: &self.stop,
-            deadline: Some(deadline),
-        };
-        consumer.read(partition, from.max(low)..high, limits, visit)
+        consumer.read(partition, from.max(low)..high, &self.stop, Some(deadline), visit)
     }
 
     /// The first record with an id. It is not before the first record of the time in the id.

@@ -173,7 +173,7 @@ impl Worker {
 
     /// Ships until the round ends.
     fn work(&mut self, producer: &TransactionalProducer, progress: &mut Progress) -> Result<Infallible, Interruption> {
-        self.orders.assign([(self.partition.id(), progress.position)])?;
+        self.orders.assign(self.partition.id(), progress.position)?;
         self.position = Some(progress.position);
         self.latch.release();
         let (position, end) = (progress.position, progress.order_end);
@@ -276,7 +276,7 @@ impl Worker {
             *continuity = Continuity::default();
         }
         let from = if is_expired { progress.position } else { offset };
-        Ok(self.orders.assign([(partition, from)])?)
+        Ok(self.orders.assign(partition, from)?)
     }
 
     /// Updates the lag and the group's offset, and checks now and then whether the broker is there at all.

@@ -12,11 +12,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use poem::http::{Request, Response, StatusCode};
+use poem::http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-pub use self::address::Address;
+pub use self::address::{Address, parse_server};
 pub use self::upstream::Upstream;
 
 /// A connection is used again until it has been idle this long. A service closes it after 75 s, and a request that meets
@@ -24,15 +24,6 @@ pub use self::upstream::Upstream;
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// The largest answer that is read, in bytes: 256 receipts are 50,000.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
-
-/// The answer of a service.
-#[derive(Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The whole body.
-    pub body: Bytes,
-}
 
 /// The reason why there is no answer.
 #[derive(Debug)]
@@ -90,14 +81,7 @@ impl Connection {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
-        let (head, body) = self.exchange(request).await?.into_parts();
-        let status = head.status;
-        Ok(Answer { status, body })
-    }
-
-    /// The same, with the headers of the answer.
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, NoAnswer> {
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, NoAnswer> {
         let exchange = async {
             let response = self.requests.try_send_request(request).await.map_err(|mut error| {
                 let never_sent = error.take_message().is_some();
@@ -143,7 +127,7 @@ mod tests {
     use super::*;
 
     /// Sends a request over a connection whose other end does this.
-    async fn send(other_end: impl AsyncFnOnce(tokio::io::DuplexStream)) -> Result<Answer, NoAnswer> {
+    async fn send(other_end: impl AsyncFnOnce(tokio::io::DuplexStream)) -> Result<Response<Bytes>, NoAnswer> {
         let (ours, theirs) = tokio::io::duplex(1 << 10);
         let mut connection = Connection::new(ours).await.expect("a connection");
         other_end(theirs).await;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug)]
 pub struct Readiness {
     name: Arc<str>,
-    latches: Arc<Mutex<Vec<Arc<State>>>>,
+    latches: Arc<Mutex<Vec<Reason>>>,
     /// `true` once the log says that the service is ready.
     announced: Arc<AtomicBool>,
     shutdown: CancellationToken,
@@ -27,15 +27,11 @@ pub struct Readiness {
 #[derive(Clone, Debug)]
 pub struct Latch {
     readiness: Readiness,
-    state: Arc<State>,
+    reason: Reason,
 }
 
-#[derive(Debug)]
-struct State {
-    /// Always `reason.is_none()`. It changes under the lock of the reason, and each request reads it without.
-    released: AtomicBool,
-    reason: Mutex<Option<String>>,
-}
+/// Why a condition is not met; `None` if it is met.
+type Reason = Arc<Mutex<Option<String>>>;
 
 impl Readiness {
     pub(crate) fn new(name: &str, shutdown: CancellationToken) -> Self {
@@ -49,15 +45,11 @@ impl Readiness {
 
     /// Adds a condition that is not met for this reason.
     pub fn latch(&self, reason: &str) -> Latch {
-        let state = State {
-            released: AtomicBool::new(false),
-            reason: Mutex::new(Some(reason.to_owned())),
-        };
         let latch = Latch {
             readiness: self.clone(),
-            state: Arc::new(state),
+            reason: Arc::new(Mutex::new(Some(reason.to_owned()))),
         };
-        self.latches.lock().push(Arc::clone(&latch.state));
+        self.latches.lock().push(Arc::clone(&latch.reason));
         latch
     }
 
@@ -74,7 +66,7 @@ impl Readiness {
             return Err("starting".to_owned());
         }
         let mut reasons: Vec<String> = Vec::new();
-        for reason in latches.iter().filter_map(|state| state.reason()) {
+        for reason in latches.iter().filter_map(|reason| reason.lock().clone()) {
             // In an outage all Kafka clients have the same reason.
             if !reasons.contains(&reason) {
                 reasons.push(reason);
@@ -101,12 +93,8 @@ impl Collector for Readiness {
 impl Latch {
     /// The condition is met. Logs "ready" when it was the last one.
     pub fn release(&self) {
-        let reason = {
-            let mut reason = self.state.reason.lock();
-            self.state.released.store(true, Ordering::Release);
-            reason.take()
-        };
-        let ready = reason.is_some() && self.readiness.check().is_ok();
+        let was_held = self.reason.lock().take().is_some();
+        let ready = was_held && self.readiness.check().is_ok();
         if ready && !self.readiness.announced.swap(true, Ordering::Relaxed) {
             tracing::info!(service = &*self.readiness.name, "ready");
         }
@@ -114,8 +102,7 @@ impl Latch {
 
     /// The condition is not met (any more). Logs the reason when it is a new one.
     pub fn hold(&self, reason: &str) {
-        let mut held = self.state.reason.lock();
-        self.state.released.store(false, Ordering::Release);
+        let mut held = self.reason.lock();
         if held.as_deref() != Some(reason) {
             *held = Some(reason.to_owned());
             drop(held);
@@ -126,16 +113,6 @@ impl Latch {
 
     /// The reason why the condition is not met, or `None` if it is met.
     pub fn reason(&self) -> Option<String> {
-        if self.state.released.load(Ordering::Acquire) {
-            None
-        } else {
-            self.state.reason()
-        }
-    }
-}
-
-impl State {
-    fn reason(&self) -> Option<String> {
         self.reason.lock().clone()
     }
 }

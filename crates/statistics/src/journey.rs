@@ -7,7 +7,7 @@ use domain::{OrderId, ParseOrderIdError};
 use poem::http::uri::Authority;
 use poem::web::{Data, Path};
 use poem::{EndpointExt, Response, Route, handler};
-use service::client::Upstream;
+use service::client::{Address, Upstream};
 use service::{Problem, http};
 use tokio::sync::Semaphore;
 
@@ -25,7 +25,7 @@ struct Journeys {
 /// Adds the route.
 pub(crate) fn add_to(routes: Route, gateway: Authority) -> Route {
     let journeys = Journeys {
-        gateway: Upstream::new("gateway", gateway),
+        gateway: Upstream::new("gateway", Address::new(gateway)),
         in_flight: Semaphore::new(MAX_IN_FLIGHT),
     };
     routes.at("/orders/:order_id", http::get(journey.data(Arc::new(journeys))))

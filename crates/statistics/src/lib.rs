@@ -29,9 +29,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::{Partition, Topic};
 use kafka::{Consumer, Fetch};
-use poem::http::Uri;
 use poem::http::uri::Authority;
 use serde::{Deserialize, Serialize};
+use service::client::{Address, Upstream, parse_server};
 use service::{Context, Tasks};
 use tokio::sync::SetOnce;
 
@@ -52,9 +52,9 @@ pub struct Config {
     /// The broker.
     pub kafka: kafka::Config,
     /// Where each order service is.
-    pub orders: BTreeMap<Partition, Uri>,
+    pub orders: BTreeMap<Partition, Authority>,
     /// Where each repository is.
-    pub repositories: BTreeMap<Partition, Uri>,
+    pub repositories: BTreeMap<Partition, Authority>,
     /// What can be set.
     pub settings: Settings,
 }
@@ -93,11 +93,8 @@ impl Settings {
     /// # Errors
     /// What is wrong with `gateway_url`.
     pub fn gateway(&self) -> Result<Authority, String> {
-        let server = server(&self.gateway_url, &["http"]);
-        server.map(|(_, host)| host).ok_or_else(|| {
-            let found = &self.gateway_url;
-            format!("expected http://HOST or http://HOST:PORT, found {found:?}")
-        })
+        let found = &self.gateway_url;
+        parse_server(found, "http").ok_or_else(|| format!("expected http://HOST or http://HOST:PORT, found {found:?}"))
     }
 
     /// The URL of the gateway for those who read the page, without a slash at its end.
@@ -105,12 +102,11 @@ impl Settings {
     /// # Errors
     /// What is wrong with `public_gateway_url`.
     pub fn public_gateway(&self) -> Result<String, String> {
-        let server = server(&self.public_gateway_url, &["http", "https"]);
-        let url = server.map(|(scheme, host)| format!("{scheme}://{host}"));
-        url.ok_or_else(|| {
-            let found = &self.public_gateway_url;
-            format!("expected http://HOST, https://HOST or one of these with a port, found {found:?}")
-        })
+        let found = &self.public_gateway_url;
+        let url = |scheme| Some(format!("{scheme}://{}", parse_server(found, scheme)?));
+        url("http")
+            .or_else(|| url("https"))
+            .ok_or_else(|| format!("expected http://HOST, https://HOST or one of these with a port, found {found:?}"))
     }
 
     /// Everything that is wrong: the setting, and why.
@@ -128,21 +124,12 @@ impl Settings {
     }
 }
 
-/// The scheme and the host of a URL that has nothing else.
-fn server(url: &str, schemes: &[&str]) -> Option<(String, Authority)> {
-    let uri = url.parse::<Uri>().ok()?;
-    let (scheme, host) = (uri.scheme_str()?, uri.authority()?);
-    let is_server = schemes.contains(&scheme) && !host.host().is_empty() && uri.path() == "/" && uri.query().is_none();
-    is_server.then(|| (scheme.to_owned(), host.clone()))
-}
-
 impl Config {
     /// The services that are probed, in the order of an order's way.
     fn probed(&self, gateway: &Authority) -> Vec<(String, Authority)> {
-        let replicas = |name: &'static str, addresses: &BTreeMap<Partition, Uri>| -> Vec<_> {
-            let replica =
-                |(partition, uri): (&Partition, &Uri)| Some((format!("{name}-{partition}"), uri.authority()?.clone()));
-            addresses.iter().filter_map(replica).collect()
+        let replicas = |name: &'static str, hosts: &BTreeMap<Partition, Authority>| -> Vec<_> {
+            let replica = |(partition, host): (&Partition, &Authority)| (format!("{name}-{partition}"), host.clone());
+            hosts.iter().map(replica).collect()
         };
         let mut all = vec![("gateway".to_owned(), gateway.clone())];
         all.extend(replicas("order", &self.orders));
@@ -190,7 +177,10 @@ pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     tasks.spawn("snapshots", snapshots.run());
     tasks.spawn_blocking("regions", move || regions.run());
     if let Some(every) = every {
-        let services = probed.into_iter().map(|(name, host)| Probe::new(name, host));
+        let services = probed.into_iter().map(|(name, host)| Probe {
+            upstream: Upstream::new(&name, Address::new(host)),
+            name,
+        });
         let probes = Probes {
             services: services.collect(),
             every,

@@ -36,8 +36,8 @@ impl Collector for FiguresCollector {
         let (regions, offsets) = {
             let statistics = self.0.lock();
             let regions = statistics.regions().iter();
-            let regions: Vec<(u16, Totals)> = regions
-                .map(|region| (region.partition().into(), region.totals()))
+            let regions: Vec<(i32, Totals)> = regions
+                .map(|region| (region.partition().id(), region.totals()))
                 .collect();
             (regions, statistics.offsets())
         };

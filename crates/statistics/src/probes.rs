@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use poem::http::StatusCode;
-use poem::http::uri::Authority;
 use serde::Deserialize;
-use service::client::{Address, Answer, Connection, NoAnswer};
+use service::client::Upstream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -32,22 +31,20 @@ pub(crate) struct Probes {
 /// Asks one service whether it is ready.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    name: String,
-    address: Address,
-    /// The connection that was used last, if it had an answer: a new one for each probe would cost twice as much.
-    idle: Option<Connection>,
+    pub(crate) name: String,
+    pub(crate) upstream: Upstream,
 }
 
 impl Probes {
     /// Probes until it is told to stop, and sleeps while there are no viewers.
-    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut rounds = interval(self.every);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let probe = async {
             loop {
                 self.viewers.wait().await;
                 rounds.tick().await;
-                let round = self.services.iter_mut().map(|service| service.run(&self.figures));
+                let round = self.services.iter().map(|service| service.run(&self.figures));
                 join_all(round).await;
             }
         };
@@ -57,38 +54,20 @@ impl Probes {
 }
 
 impl Probe {
-    pub(crate) fn new(name: String, host: Authority) -> Self {
-        Self {
-            name,
-            address: Address::new(host),
-            idle: None,
-        }
-    }
-
-    async fn run(&mut self, figures: &Figures) {
+    async fn run(&self, figures: &Figures) {
         let late = |_| Err(format!("no answer within {} ms", PATIENCE.as_millis()));
         let found = timeout(PATIENCE, self.ask()).await.unwrap_or_else(late);
         figures.record_readiness(&self.name, found);
     }
 
     /// Asks it whether it is ready.
-    async fn ask(&mut self) -> Result<(), String> {
-        let mut idle = self.idle.take();
-        let usable = match &mut idle {
-            Some(connection) => connection.is_usable().await,
-            None => false,
-        };
-        let mut connection = match idle {
-            Some(connection) if usable => connection,
-            _ => self.address.connect().await.map_err(|error| format!("{error:#}"))?,
-        };
-        let answer = connection.send(self.address.get("/ready")).await;
-        let Answer { status, body } = answer.map_err(NoAnswer::into_reason)?;
-        self.idle = Some(connection);
+    async fn ask(&self) -> Result<(), String> {
+        let answer = self.upstream.get("/ready").await?;
+        let status = answer.status();
         if status == StatusCode::OK {
             return Ok(());
         }
-        Err(serde_json::from_slice(&body).map_or_else(|_| status.to_string(), |Problem { detail }| detail))
+        Err(serde_json::from_slice(answer.body()).map_or_else(|_| status.to_string(), |Problem { detail }| detail))
     }
 }
 
@@ -100,8 +79,9 @@ struct Problem {
 
 #[cfg(test)]
 mod tests {
-
+    use poem::http::uri::Authority;
     use serde_json::{Value, json};
+    use service::client::Address;
 
     use super::*;
     use crate::services::Services;
@@ -114,8 +94,7 @@ mod tests {
         let probes = Probes {
             services: vec![Probe {
                 name: "order-1".to_owned(),
-                address: Address::of_hanging_resolver(host),
-                idle: None,
+                upstream: Upstream::new("order-1", Address::of_hanging_resolver(host)),
             }],
             every: Duration::from_secs(1),
             figures: Arc::clone(&figures),

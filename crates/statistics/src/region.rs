@@ -112,7 +112,7 @@ impl Reader {
                 reason = problem,
                 "the client is replaced"
             );
-            if let Err(error) = source::renew(&mut self.sources) {
+            if let Err(error) = source::renew(&mut self.sources, &self.kafka) {
                 problem = format!("could not make another client: {error}");
             }
         }

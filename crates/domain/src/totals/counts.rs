@@ -167,7 +167,7 @@ impl ShipmentCounts {
     /// order. `None` if the start of the log had been removed uncounted.
     pub(super) fn mistakes(&self) -> Option<(u64, u64)> {
         let (outcomes, first) = self.since_skip;
-        let records = u64::try_from(self.outcomes - first)
+        let records = u64::try_from(self.outcomes.saturating_sub(first))
             .ok()
             .filter(|_| self.position.begin == 0)?;
         Some((records.saturating_sub(outcomes), outcomes.saturating_sub(records)))

@@ -12,7 +12,9 @@ fn answered(orders: usize, status: u16, body: &str) -> Vec<Result<Accepted, Fail
     let partition = Replicas::THREE.parse_partition("1").expect("one of three");
     let status = StatusCode::from_u16(status).expect("a status");
     let body = Bytes::from(body.to_owned());
-    of_batch(partition, orders, Ok(Answer { status, body }))
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    of_batch(partition, orders, Ok(answer))
 }
 
 fn failure_of(status: u16, body: &str) -> Failure {

@@ -167,7 +167,7 @@ impl Gateway {
             .map(|partition| (partition, nowhere))
             .collect();
         orders.extend(order_services.iter().copied());
-        let url = |address: SocketAddr| format!("http://{address}").parse().expect("a URL");
+        let host = |address: SocketAddr| address.to_string().parse().expect("a host");
         let listener = http::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "")
             .await
             .expect("a port");
@@ -175,11 +175,11 @@ impl Gateway {
         let config = gateway::Config {
             orders: orders
                 .into_iter()
-                .map(|(partition, address)| (partition, url(address)))
+                .map(|(partition, address)| (partition, host(address)))
                 .collect(),
             repositories: Replicas::THREE
                 .partitions()
-                .map(|partition| (partition, url(nowhere)))
+                .map(|partition| (partition, host(nowhere)))
                 .collect(),
             replicas: Replicas::THREE,
             settings: gateway::Settings {

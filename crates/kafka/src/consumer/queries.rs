@@ -144,7 +144,7 @@ impl Consumer {
     fn indexed_offset(&self, partition: i32, time: i64) -> Result<Option<i64>, ConsumeError> {
         let action = "look up a time";
         // A time stands where offsets do.
-        let list = self.list([(partition, Offset::Offset(time))]);
+        let list = self.list(partition, Offset::Offset(time));
         let answer = list.and_then(|list| self.consumer.offsets_for_times(list, ASK_TIMEOUT));
         let list = self.answered(action, answer)?;
         let Some(found) = list.elements().first().map(|found| (found.offset(), found.error())) else {
@@ -163,7 +163,7 @@ impl Consumer {
     /// When the broker does not answer.
     pub fn committed(&self, partition: i32) -> Result<Option<Committed>, ConsumeError> {
         let answer = self
-            .list([(partition, Offset::Invalid)])
+            .list(partition, Offset::Invalid)
             .and_then(|list| self.consumer.committed_offsets(list, ASK_TIMEOUT));
         // Without a coordinator there is no answer, and the reason comes as an event.
         let list = self.answered("ask for the committed offsets", answer);
@@ -184,7 +184,7 @@ impl Consumer {
     /// Commits an offset for the group, for displays of the lag. The commit is under way when this returns.
     pub fn commit(&self, partition: i32, committed: &Committed) {
         let Committed { offset, metadata } = committed;
-        let list = self.list([(partition, Offset::Offset(*offset))]).inspect(|list| {
+        let list = self.list(partition, Offset::Offset(*offset)).inspect(|list| {
             if let Some(mut element) = list.find_partition(&self.topic, partition) {
                 element.set_metadata(metadata);
             }

@@ -13,22 +13,6 @@ const POLL: Duration = Duration::from_millis(100);
 /// A read that makes no progress for this long has failed.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// When a read gives up.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadLimits<'a> {
-    /// The process is asked to stop.
-    pub stop: &'a CancellationToken,
-    /// The read has failed at this instant, if it has not ended. Without one, it fails after 15 s without progress.
-    pub deadline: Option<Instant>,
-}
-
-impl<'a> From<&'a CancellationToken> for ReadLimits<'a> {
-    /// A read that may take as long as it makes progress.
-    fn from(stop: &'a CancellationToken) -> Self {
-        Self { stop, deadline: None }
-    }
-}
-
 /// The progress through a range of offsets.
 ///
 /// Only a position at the end or beyond completes it. An end-of-partition event does not: a follower, or a leader that
@@ -68,28 +52,29 @@ impl RangeProgress {
 }
 
 impl Consumer {
-    /// Reads the records of a range of offsets, until `visit` breaks.
+    /// Reads the records of a range of offsets, until `visit` breaks. Has failed if it has not ended at `end_by`; without
+    /// one, if it makes no progress for 15 s.
     ///
     /// # Errors
-    /// When `limits` are reached, a right is missing, or the position does not exist.
-    pub fn read<'l>(
+    /// When it has failed, the process is asked to stop, a right is missing, or the position does not exist.
+    pub fn read(
         &self,
         partition: i32,
         offsets: Range<i64>,
-        limits: impl Into<ReadLimits<'l>>,
+        stop: &CancellationToken,
+        end_by: Option<Instant>,
         mut visit: impl FnMut(&ConsumedRecord<'_>) -> ControlFlow<()>,
     ) -> Result<(), ConsumeError> {
-        let limits = limits.into();
         let mut progress = RangeProgress::new(offsets.clone());
         if progress.is_complete() {
             return Ok(());
         }
-        self.assign([(partition, offsets.start)])?;
+        self.assign(partition, offsets.start)?;
         let mut interruption = String::new();
-        let mut deadline = limits.deadline.unwrap_or_else(|| Instant::now() + STALL_TIMEOUT);
+        let mut deadline = end_by.unwrap_or_else(|| Instant::now() + STALL_TIMEOUT);
         let mut is_read = false;
         while !progress.is_complete() {
-            if limits.stop.is_cancelled() {
+            if stop.is_cancelled() {
                 return Err(ConsumeError::Stopped {
                     topic: self.topic.clone(),
                 });
@@ -101,7 +86,7 @@ impl Consumer {
                     if progress.on_record(record.offset()) && visit(&record).is_break() {
                         break;
                     }
-                    if limits.deadline.is_none() {
+                    if end_by.is_none() {
                         continue;
                     }
                 }
@@ -114,7 +99,7 @@ impl Consumer {
                 Event::Interrupted(error) => interruption = error.to_string(),
                 Event::Idle => {}
             }
-            if std::mem::take(&mut is_read) && limits.deadline.is_none() {
+            if std::mem::take(&mut is_read) && end_by.is_none() {
                 deadline = Instant::now() + STALL_TIMEOUT;
             }
             if !progress.is_complete() && Instant::now() >= deadline {
@@ -132,14 +117,14 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_all<'l>(
+    pub fn read_all(
         &self,
         partition: i32,
         offsets: Range<i64>,
-        limits: impl Into<ReadLimits<'l>>,
+        stop: &CancellationToken,
         mut visit: impl FnMut(&ConsumedRecord<'_>),
     ) -> Result<(), ConsumeError> {
-        self.read(partition, offsets, limits, |record| {
+        self.read(partition, offsets, stop, None, |record| {
             visit(record);
             ControlFlow::Continue(())
         })

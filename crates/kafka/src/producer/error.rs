@@ -8,7 +8,7 @@ use crate::authorization::refuses_topic;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SendError {
     /// It is not in the log and will not be.
-    #[error("the record was not written: {0}")]
+    #[error("could not write the record: {0}")]
     NotWritten(KafkaError),
     /// It may or may not be in the log.
     #[error("it is unknown whether the record was written: {0}")]

@@ -101,7 +101,7 @@ impl<'a> Admin<'a> {
 
     /// Returns the settings of a topic.
     pub(super) async fn settings(&self, name: &str) -> Result<BTreeMap<String, String>, TopicsError> {
-        let refused = |source| DESCRIBE.refused(name, source);
+        let refused = |source| refused("DescribeConfigs", name, source);
         let topic = ResourceSpecifier::Topic(name);
         let described = self.admin_client.describe_configs([&topic], &options()).await;
         let entries = match described.map_err(refused)?.pop() {
@@ -128,20 +128,20 @@ impl<'a> Admin<'a> {
             .set("unclean.leader.election.enable", "false")
             .set("min.insync.replicas", &min_insync_replicas);
         let create = async || self.admin_client.create_topics([&new], &options()).await;
-        self.retry(CREATE, name, topic.partitions, create).await
+        self.retry("Create", name, topic.partitions, create).await
     }
 
     pub(super) async fn grow(&self, name: &str, partitions: usize) -> Result<(), TopicsError> {
         let new = NewPartitions::new(name, partitions);
         let grow = async || self.admin_client.create_partitions([&new], &options()).await;
-        self.retry(GROW, name, partitions, grow).await
+        self.retry("Alter", name, partitions, grow).await
     }
 
     /// Repeats an operation until it succeeds, or the topic has this many partitions: an operation that failed may have
     /// been done all the same, or by another process, and cannot be done twice.
     async fn retry(
         &self,
-        operation: Operation,
+        operation: &'static str,
         name: &str,
         partitions: usize,
         attempt: impl AsyncFn() -> Result<Vec<TopicResult>, KafkaError>,
@@ -157,10 +157,10 @@ impl<'a> Admin<'a> {
                 return Ok(());
             }
             let Some(reason) = transient(&error) else {
-                return Err(operation.refused(name, error));
+                return Err(refused(operation, name, error));
             };
             let waited = self.wait(reason).await;
-            waited.map_err(|Late| operation.refused(name, error))?;
+            waited.map_err(|Late| refused(operation, name, error))?;
         }
     }
 
@@ -181,36 +181,15 @@ impl<'a> Admin<'a> {
 /// The deadline has passed.
 struct Late;
 
-/// An operation on a topic, and the right that it needs.
-#[derive(Clone, Copy)]
-struct Operation {
-    name: &'static str,
-    right: &'static str,
-}
-
-const CREATE: Operation = Operation {
-    name: "create",
-    right: "Create",
-};
-const GROW: Operation = Operation {
-    name: "grow",
-    right: "Alter",
-};
-const DESCRIBE: Operation = Operation {
-    name: "describe",
-    right: "DescribeConfigs",
-};
-
-impl Operation {
-    fn refused(self, topic: &str, source: KafkaError) -> TopicsError {
-        if refuses_topic(&source) {
-            return Forbidden::topic(self.right, topic).into();
-        }
-        TopicsError::Refused {
-            action: self.name,
-            topic: topic.to_owned(),
-            source,
-        }
+/// The error of an operation, named by the right that it needs.
+fn refused(operation: &'static str, topic: &str, source: KafkaError) -> TopicsError {
+    if refuses_topic(&source) {
+        return Forbidden::topic(operation, topic).into();
+    }
+    TopicsError::Refused {
+        operation,
+        topic: topic.to_owned(),
+        source,
     }
 }
 

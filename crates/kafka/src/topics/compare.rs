@@ -57,14 +57,6 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A property of a topic and the values it may have.
-pub(super) struct Expectation {
-    property: &'static str,
-    values: Values,
-    severity: Severity,
-    meaning: &'static str,
-}
-
 enum Values {
     Only(&'static str),
     AtLeast(usize),
@@ -91,16 +83,33 @@ impl fmt::Display for Values {
     }
 }
 
-/// Returns what `ensure` expects of a topic that exists.
-pub(super) fn expectations(topic: &Topic, config: &Config, options: Options) -> Vec<Expectation> {
-    let mut expectations = Vec::new();
-    let mut expect = |property, values, severity, meaning| {
-        expectations.push(Expectation {
-            property,
-            values,
-            severity,
-            meaning,
-        });
+/// Returns the differences between a topic in the cluster and what it should be.
+pub(super) fn differences(
+    name: &str,
+    topic: &Topic,
+    config: &Config,
+    options: Options,
+    partitions: &Partitions,
+    settings: &BTreeMap<String, String>,
+) -> Vec<Difference> {
+    let fewest_replicas = partitions.values().map(|partition| partition.replicas).min();
+    let found = |property: &str| match property {
+        "partitions" => partitions.len().to_string(),
+        "replication.factor" => fewest_replicas.unwrap_or_default().to_string(),
+        setting => settings.get(setting).map_or("nothing", String::as_str).to_owned(),
+    };
+    let mut differences = Vec::new();
+    let mut expect = |property, values: Values, severity, meaning| {
+        let found = found(property);
+        if !values.include(&found) {
+            differences.push(Difference {
+                topic: name.to_owned(),
+                expected: format!("{property} {values}"),
+                found,
+                meaning,
+                severity,
+            });
+        }
     };
     if !options.grow {
         let meaning = "run mall topics --grow to add the missing ones, or correct MALL_REPLICAS";
@@ -115,49 +124,14 @@ pub(super) fn expectations(topic: &Topic, config: &Config, options: Options) -> 
         expect("retention.ms", Only("-1"), Advice, meaning);
         expect("retention.bytes", Only("-1"), Advice, meaning);
     }
+    let (replicas, in_sync) = (config.replication_factor.into(), config.min_insync_replicas.into());
     let meaning = "a broker that is lost can take acknowledged records with it";
-    expect(
-        "replication.factor",
-        AtLeast(config.replication_factor.into()),
-        Advice,
-        meaning,
-    );
+    expect("replication.factor", AtLeast(replicas), Advice, meaning);
     let meaning = "fewer brokers have a record when it is acknowledged";
-    expect(
-        "min.insync.replicas",
-        AtLeast(config.min_insync_replicas.into()),
-        Advice,
-        meaning,
-    );
+    expect("min.insync.replicas", AtLeast(in_sync), Advice, meaning);
     let meaning = "a replica that lacks acknowledged records can become the leader";
     expect("unclean.leader.election.enable", Only("false"), Advice, meaning);
-    expectations
-}
-
-/// Returns the differences between a topic in the cluster and the expectations.
-pub(super) fn compare(
-    name: &str,
-    expectations: &[Expectation],
-    partitions: &Partitions,
-    settings: &BTreeMap<String, String>,
-) -> Vec<Difference> {
-    let fewest_replicas = partitions.values().map(|partition| partition.replicas).min();
-    let found = |property: &str| match property {
-        "partitions" => partitions.len().to_string(),
-        "replication.factor" => fewest_replicas.unwrap_or_default().to_string(),
-        setting => settings.get(setting).map_or("nothing", String::as_str).to_owned(),
-    };
-    let found = expectations.iter().map(|expected| (expected, found(expected.property)));
-    found
-        .filter(|(expected, found)| !expected.values.include(found))
-        .map(|(expected, found)| Difference {
-            topic: name.to_owned(),
-            expected: format!("{} {}", expected.property, expected.values),
-            found,
-            meaning: expected.meaning,
-            severity: expected.severity,
-        })
-        .collect()
+    differences
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ async fn with_fetch_error(error: RDKafkaRespErr) -> (Result<String, ConsumeError
     broker.request_errors(RDKafkaApiKey::Fetch, &[error]);
     let read = move || {
         let consumer = Consumer::new(&config, "test", "test", "order", Fetch::Live).expect("a consumer");
-        consumer.assign([(0, 0)]).expect("assigned");
+        consumer.assign(0, 0).expect("assigned");
         let first = next(&consumer);
         let second = if first.is_ok() {
             next(&consumer)
@@ -117,10 +117,10 @@ async fn an_assignment_that_is_replaced_at_once_again_and_again_does_not_end_the
     let read = move || {
         let consumer = Consumer::new(&config, "test", "test", "order", Fetch::Live).expect("a consumer");
         for _ in 0..200 {
-            consumer.assign([(0, 0)]).expect("assigned");
+            consumer.assign(0, 0).expect("assigned");
             while !matches!(consumer.poll(Duration::from_millis(100)), Ok(Event::Record(_))) {}
             for _ in 0..20 {
-                consumer.assign([(0, 0)]).expect("assigned again");
+                consumer.assign(0, 0).expect("assigned again");
             }
         }
     };

@@ -54,5 +54,5 @@ pub async fn command(arguments: Arguments, mut options: Options, stop: &Cancella
         report.render()
     };
     let _ = stdout().write_all(text.as_bytes());
-    Ok(report.verdict().exit_code())
+    Ok(report.verdict.exit_code())
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::attempts::Ledger;
-use super::figures::Figures;
+use super::shown::Shown;
 use crate::OrderId;
 
 /// What was read of a mall, and what its clients were told.
@@ -17,16 +17,6 @@ pub(super) struct Evidence {
     pub(super) ledger: Option<Ledger>,
     /// What statistics shows.
     pub(super) figures: Shown,
-}
-
-/// What statistics showed before the topics were read, and after.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Shown {
-    pub(super) before: Option<Figures>,
-    /// The last answer within the time that statistics has to count everything.
-    pub(super) after: Option<Figures>,
-    /// Why there are no figures.
-    pub(super) missing: String,
 }
 
 /// A partition of both topics.

@@ -15,19 +15,18 @@ use crate::terminal::{table, thousands};
 /// What an audit has found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// `true` if no invariant is broken. Some may not have been checked.
-    holds: bool,
-    verdict: Verdict,
+    /// Held only if every invariant was checked, and the effect of every fault was seen.
+    pub verdict: Verdict,
     /// Records that were read.
     records: u64,
     /// How long that took.
     seconds: f64,
     /// What was read, by partition.
-    partitions: Vec<PartitionSummary>,
+    pub partitions: Vec<PartitionSummary>,
     /// What the ledgers hold; `None` without a ledger.
     ledgers: Option<OrderCounts>,
     /// What was found about each invariant.
-    invariants: Vec<Finding>,
+    pub invariants: Vec<Finding>,
     /// Faults of the ledgers whose effect was not seen, or that did not end.
     unproved_faults: Vec<String>,
 }
@@ -125,7 +124,6 @@ impl Report {
             Verdict::Held
         };
         Self {
-            holds: verdict != Verdict::Broken,
             verdict,
             records,
             seconds,
@@ -134,31 +132,6 @@ impl Report {
             invariants,
             unproved_faults,
         }
-    }
-
-    /// Returns `true` if no invariant is broken. Some may not have been checked: see [`Self::verdict`].
-    pub fn holds(&self) -> bool {
-        self.holds
-    }
-
-    /// Held only if every invariant was checked, and the effect of every fault was seen.
-    pub fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-
-    /// What was found about each invariant, in their order.
-    pub fn invariants(&self) -> &[Finding] {
-        &self.invariants
-    }
-
-    /// What was read, by partition.
-    pub fn partitions(&self) -> &[PartitionSummary] {
-        &self.partitions
-    }
-
-    /// What the ledgers hold; `None` without a ledger.
-    pub fn ledgers(&self) -> Option<OrderCounts> {
-        self.ledgers
     }
 
     /// The report for people.

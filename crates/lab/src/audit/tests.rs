@@ -18,6 +18,6 @@ fn judge(mut evidence: Evidence) -> Report {
 
 /// The invariants with a verdict.
 fn with(report: &Report, verdict: Verdict) -> Vec<String> {
-    let found = report.invariants().iter().filter(|finding| finding.verdict == verdict);
+    let found = report.invariants.iter().filter(|finding| finding.verdict == verdict);
     found.map(|finding| finding.invariant.to_string()).collect()
 }

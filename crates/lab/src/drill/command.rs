@@ -19,7 +19,7 @@ use super::runner::default_ledger;
 use super::schedule::{Length, Step, full_disk, random, rolling_restart, single};
 use super::screen::Screen;
 use super::timeline::Timeline;
-use super::{Drill, Options, Outcome, drill, picture, repair, report};
+use super::{Drill, Options, drill, picture, repair, report};
 
 const ROLLING_RESTART: &str = "rolling-restart";
 const FULL_DISK: &str = "full-disk";
@@ -236,13 +236,9 @@ where
 {
     drill.introduction.push_str(&explain(options));
     let outcome = self::drill(options, drill, stop).await;
-    let held = matches!(outcome, Ok(Outcome::Held));
+    let held = matches!(outcome, Ok(Some(Verdict::Held)));
     dispose(&options.ledger, options.keep_ledger || !held);
-    Ok(match outcome? {
-        Outcome::Held => ExitCode::SUCCESS,
-        Outcome::NotProved => Verdict::NotProved.exit_code(),
-        Outcome::Broken | Outcome::Stopped => ExitCode::FAILURE,
-    })
+    Ok(outcome?.map_or(ExitCode::FAILURE, Verdict::exit_code))
 }
 
 /// What somebody needs to know who sees this for the first time.

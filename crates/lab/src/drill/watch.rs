@@ -4,16 +4,10 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1::handshake;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::ServiceUrl;
+use crate::figures::{Counts, Figures};
 use crate::load::now;
 
 use super::timeline::Timeline;
@@ -22,8 +16,6 @@ use super::timeline::Timeline;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// They answer from memory.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// An answer has some kilobytes, and a few hundred bytes for each region.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// What was acknowledged within this may still be on its way through the mall.
 pub(crate) const ON_ITS_WAY_MICROS: u64 = 1_000_000;
 
@@ -41,28 +33,6 @@ pub(crate) struct Sample {
     pub(crate) at: u64,
     /// By partition.
     pub(crate) regions: Vec<Counts>,
-}
-
-/// The figures of a region.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub(crate) struct Counts {
-    shipped: u64,
-    duplicates: u64,
-    rejected: u64,
-    /// Records of `order` without an outcome.
-    pub(crate) waiting: u64,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    regions: Vec<Counts>,
-}
-
-impl Counts {
-    /// Records of `order` that have an outcome.
-    pub(crate) fn handled(self) -> u64 {
-        self.shipped + self.duplicates + self.rejected
-    }
 }
 
 impl Sample {
@@ -99,30 +69,12 @@ impl Watch {
 
     /// Asks once, at most for a second.
     pub(crate) async fn ask(&self) -> anyhow::Result<Sample> {
-        let asking = timeout(TIMEOUT, self.get()).await;
-        let asked = asking.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {} s", TIMEOUT.as_secs())));
-        let regions = asked.with_context(|| format!("statistics do not answer at {}", self.statistics))?;
-        Ok(Sample { at: now(), regions })
-    }
-
-    async fn get(&self) -> anyhow::Result<Vec<Counts>> {
-        let stream = TcpStream::connect(self.statistics.authority()).await?;
-        let (mut requests, driver) = handshake(TokioIo::new(stream)).await?;
-        // It ends with the connection, that is with the sender.
-        tokio::spawn(driver);
-        let request = Request::get("/api/statistics").header(header::HOST, self.statistics.authority());
-        let response = requests.send_request(request.body(Empty::<Bytes>::new())?).await?;
-        let status = response.status();
-        anyhow::ensure!(
-            status == StatusCode::OK,
-            "expected 200 of /api/statistics, found {status}"
-        );
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-        let body = body
-            .map_err(|error| anyhow::anyhow!("/api/statistics: {error}"))?
-            .to_bytes();
-        let answer: Answer = serde_json::from_slice(&body).context("expected the JSON of /api/statistics")?;
-        Ok(answer.regions)
+        let asked = Figures::ask(&self.statistics, TIMEOUT).await;
+        let figures = asked.with_context(|| format!("statistics do not answer at {}", self.statistics))?;
+        Ok(Sample {
+            at: now(),
+            regions: figures.regions,
+        })
     }
 
     /// What they said last.
@@ -167,9 +119,7 @@ pub(crate) mod tests {
     fn sample(timeline: &Timeline, seconds: f64, handled: u64) -> Sample {
         let counts = Counts {
             shipped: handled,
-            duplicates: 0,
-            rejected: 0,
-            waiting: 0,
+            ..Counts::default()
         };
         Sample {
             at: timeline.begun + (seconds * 1e6) as u64,

@@ -18,7 +18,7 @@ use crate::support::{
 
 /// The invariants with a verdict.
 fn found(report: &Report, verdict: Verdict) -> Vec<String> {
-    let found = report.invariants().iter().filter(|finding| finding.verdict == verdict);
+    let found = report.invariants.iter().filter(|finding| finding.verdict == verdict);
     found.map(|finding| finding.invariant.to_string()).collect()
 }
 
@@ -43,7 +43,7 @@ async fn a_sound_log_is_read_with_its_headers_and_marks() {
     let opened = Scene::sound().open().await;
     let report = opened.audit().await;
     let text = report.render();
-    assert_eq!(report.verdict(), Verdict::Held, "{text}");
+    assert_eq!(report.verdict, Verdict::Held, "{text}");
     let ledger = opened.ledger();
     let (code, stdout, _) = command(&opened.kafka, &opened.statistics, &[Path::new("--ledger"), &ledger]);
     assert_eq!(code, Some(0), "{stdout}");
@@ -72,10 +72,7 @@ async fn a_record_without_an_outcome_and_the_end_of_a_transaction_are_found() {
     let (code, stdout, _) = command(&opened.kafka, &opened.statistics, &[Path::new("--json")]);
     assert_eq!(code, Some(1), "{stdout}");
     let report: Value = serde_json::from_str(&stdout).expect("JSON");
-    assert_eq!(
-        (&report["holds"], &report["verdict"]),
-        (&false.into(), &"broken".into())
-    );
+    assert_eq!(report["verdict"], "broken");
     assert_eq!(report["invariants"][3]["invariant"], "I4");
     assert_eq!(report["invariants"][3]["verdict"], "broken");
     let offender = &report["invariants"][3]["offenders"][0];
@@ -114,7 +111,7 @@ async fn what_retention_has_removed_is_not_proved() {
     delete_records(&opened.kafka, "order", NUMBER, Some(3)).await;
     let report = opened.audit().await;
     let text = report.render();
-    assert_eq!(report.verdict(), Verdict::NotProved, "{text}");
+    assert_eq!(report.verdict, Verdict::NotProved, "{text}");
     assert_eq!(
         found(&report, Verdict::NotProved),
         ["I1", "I2", "I3", "I4", "I8"],
@@ -153,14 +150,14 @@ async fn a_mall_at_work_holds(#[case] broker: Broker) {
     for _ in 0..3 {
         let report = run_audit(&stage.kafka, url.parse().ok(), Vec::new()).await;
         let text = report.render();
-        assert!(report.holds(), "{text}");
+        assert_ne!(report.verdict, Verdict::Broken, "{text}");
         for checked in ["I5", "I6", "I7", "I9", "I10"] {
             assert!(
                 found(&report, Verdict::Held).iter().any(|held| held == checked),
                 "{checked}: {text}"
             );
         }
-        let read: u64 = report.partitions().iter().map(|partition| partition.orders).sum();
+        let read: u64 = report.partitions.iter().map(|partition| partition.orders).sum();
         assert!(read > 100, "{text}");
     }
     assert!(load.stop().await.counts().acknowledged > 100);

@@ -113,10 +113,8 @@ async fn headers_that_belong_to_an_order_are_checked_and_passed_on(#[case] broke
 async fn a_mall_of_five_regions_has_five_of_everything() {
     let replicas = domain::Replicas::try_from(5).expect("five");
     let cluster = mall::embedded::Cluster::start(replicas).expect("a broker");
-    let config = mall::embedded::Config {
-        replicas,
-        ..config(cluster.config())
-    };
+    let mut config = config(cluster.config());
+    config.services.replicas = replicas;
     let mut mall = mall::embedded::Mall::open(config).await.expect("a mall");
     mall.ready(crate::support::PATIENCE).await.expect("ready");
     let (client, gateway) = (Client::new(), mall.address(Instance::Gateway).expect("running"));

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use domain::{Partition, Replicas};
 use http_body_util::Full;
-use hyper::{Request, StatusCode, Uri};
+use hyper::http::uri::Authority;
+use hyper::{Request, StatusCode};
 use mall::Instance;
 use serde_json::{Value, json};
 use service::{Context, http};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{Reply, Stage, partition, read};
 
 /// A gateway of our own, which finds order-N where it is told.
-async fn gateway(orders: BTreeMap<Partition, Uri>, tasks: &mut JoinSet<anyhow::Result<()>>) -> SocketAddr {
+async fn gateway(orders: BTreeMap<Partition, Authority>, tasks: &mut JoinSet<anyhow::Result<()>>) -> SocketAddr {
     let listener = http::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "")
         .await
         .expect("a port");
@@ -57,8 +58,7 @@ async fn an_order_that_reaches_another_region_is_503_that_names_both_and_nothing
     let stage = Stage::on_mock(|_| {}).await;
     let order_url = |number, at| {
         let address = stage.address(Instance::Order(partition(at)));
-        let url = format!("http://{address}").parse().expect("a URL");
-        (partition(number), url)
+        (partition(number), address.to_string().parse().expect("a host"))
     };
     let mut tasks = JoinSet::new();
     let swapped = gateway(

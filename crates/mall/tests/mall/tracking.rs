@@ -158,7 +158,7 @@ async fn a_repository_is_misdirected_by_an_id_of_another_region() {
 
 #[tokio::test]
 async fn an_order_that_waits_has_no_shipment() {
-    let slow = |config: &mut mall::embedded::Config| config.repository.handling_time = PATIENCE;
+    let slow = |services: &mut mall::Services| services.repository.handling_time = PATIENCE;
     let stage = Stage::on_mock(slow).await;
     let id = stage.client.order(stage.gateway(), 1).await.order_id();
     let reply = ask(&stage, &id).await;
@@ -169,7 +169,7 @@ async fn an_order_that_waits_has_no_shipment() {
 
 #[tokio::test]
 async fn an_order_far_behind_the_last_outcome_has_no_shipment_yet() {
-    let slow = |config: &mut mall::embedded::Config| config.repository.handling_time = Duration::from_secs(3);
+    let slow = |services: &mut mall::Services| services.repository.handling_time = Duration::from_secs(3);
     let stage = Stage::on_mock(slow).await;
     stage.client.order(stage.gateway(), 1).await;
     stage.settled(1).await;

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use domain::{BatchedSubmission, OrderId, RecordHeaders, RequestText, Submission};
+use domain::{BatchedSubmission, OrderId, RecordHeaders, RequestText, Submission, SubmissionReply};
 use kafka::{Delivery, SendError};
-use order::{Batches, Failure, Job, Metrics, Now, Outgoing, Tail};
+use order::{Batches, Job, Metrics, Now, Outgoing, Tail};
 use prometheus_client::registry::Registry;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -93,12 +93,11 @@ impl OrderService {
             .collect();
         self.batches.settle(batch, outcomes, now);
         match answer.try_recv().expect("an answer") {
-            Ok(written) => {
-                let receipt = &written.receipt;
+            SubmissionReply::Receipt(receipt) | SubmissionReply::Replayed(receipt) => {
                 Answer::Acknowledged(receipt.order_id, receipt.offset)
             }
-            Err(Failure::NotWritten(_) | Failure::KeyReused) => Answer::Refused,
-            Err(Failure::Unknown { .. }) => Answer::Unknown,
+            SubmissionReply::Error(error) if error.status == 504 => Answer::Unknown,
+            SubmissionReply::Error(_) => Answer::Refused,
         }
     }
 

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use parking_lot::Mutex;
 use poem::http::uri::Authority;
-use poem::http::{Request, header};
+use poem::http::{Request, Uri, header};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
@@ -128,6 +128,20 @@ impl Address {
     }
 }
 
+/// The host of a URL that has a scheme and a host, perhaps with a port, and nothing else.
+pub fn parse_server(url: &str, scheme: &str) -> Option<Authority> {
+    let uri = url.parse::<Uri>().ok()?;
+    let host = uri.authority()?;
+    // What names a user stands before the host. `port_u16` is `None` for what is no port, too.
+    let port = host.as_str().strip_prefix(host.host())?;
+    let is_server = !host.host().is_empty()
+        && (port.is_empty() || host.port_u16().is_some())
+        && uri.scheme_str() == Some(scheme)
+        && uri.path() == "/"
+        && uri.query().is_none();
+    is_server.then(|| host.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
@@ -198,5 +212,31 @@ mod tests {
             Ok(found(81))
         });
         assert_eq!(address.look_up().await.expect("an address"), found(81));
+    }
+
+    #[test]
+    fn a_server_is_a_scheme_and_a_host_and_nothing_else() {
+        for (url, host) in [
+            ("http://order-0.order", "order-0.order"),
+            ("http://127.0.0.1:8080/", "127.0.0.1:8080"),
+            ("http://[::1]:80", "[::1]:80"),
+        ] {
+            let found = parse_server(url, "http");
+            assert_eq!(found.as_ref().map(Authority::as_str), Some(host), "{url}");
+        }
+        for url in [
+            "",
+            "order-0",
+            "https://order-0",
+            "http://",
+            "http://:80",
+            "http://order-0:x",
+            "http://order-0:99999",
+            "http://me@order-0",
+            "http://order-0/x",
+            "http://order-0?a=b",
+        ] {
+            assert_eq!(parse_server(url, "http"), None, "{url}");
+        }
     }
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use parking_lot::Mutex;
-use poem::http::uri::Authority;
-use poem::http::{StatusCode, header};
+use poem::http::{Response, StatusCode, header};
 use tokio::time::timeout;
 
 use super::{Address, Connection, NoAnswer};
@@ -27,10 +26,10 @@ pub struct Upstream {
 
 impl Upstream {
     /// Makes no request yet. `name` is what problems call the service.
-    pub fn new(name: &str, host: Authority) -> Self {
+    pub fn new(name: &str, address: Address) -> Self {
         Self {
             name: name.to_owned(),
-            address: Address::new(host),
+            address,
             idle: Mutex::default(),
         }
     }
@@ -41,7 +40,7 @@ impl Upstream {
     /// 503 when the service is out of reach, and 504 when it has not answered within `limit`.
     pub async fn forward(&self, path: &str, limit: Duration) -> Result<poem::Response, Problem> {
         let service = &self.name;
-        let Ok(answer) = timeout(limit, self.request(path)).await else {
+        let Ok(answer) = timeout(limit, self.get(path)).await else {
             // The other connections may lead to the same nowhere.
             self.idle.lock().clear();
             let detail = format!("{service} has not answered in time: ask again");
@@ -58,17 +57,21 @@ impl Upstream {
         Ok(response)
     }
 
-    async fn request(&self, path: &str) -> Result<poem::http::Response<Bytes>, String> {
+    /// Requests a path from the service, without a timeout of its own.
+    ///
+    /// # Errors
+    /// The reason why there is no answer.
+    pub async fn get(&self, path: &str) -> Result<Response<Bytes>, String> {
         // The service may close a connection while a request is on its way, which is then repeated.
         if let Some(mut connection) = self.take_idle().await
-            && let Ok(answer) = connection.exchange(self.address.get(path)).await
+            && let Ok(answer) = connection.send(self.address.get(path)).await
         {
             self.keep(connection);
             return Ok(answer);
         }
         let connection = self.address.connect().await;
         let mut connection = connection.map_err(|error| format!("{error:#}"))?;
-        let answer = connection.exchange(self.address.get(path)).await;
+        let answer = connection.send(self.address.get(path)).await;
         let answer = answer.map_err(NoAnswer::into_reason)?;
         self.keep(connection);
         Ok(answer)
@@ -96,6 +99,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use poem::http::uri::Authority;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -118,7 +122,10 @@ mod tests {
                 tokio::spawn(serve(stream, requests, answer));
             }
         });
-        (Upstream::new("service-1", host.parse().expect("a host")), connected)
+        (
+            Upstream::new("service-1", Address::new(host.parse().expect("a host"))),
+            connected,
+        )
     }
 
     async fn serve(mut stream: TcpStream, requests: usize, answer: &str) {
@@ -156,10 +163,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_share_the_lookups_of_their_host() {
         let host = Authority::from_static("repository-1.repository");
-        let upstream = Upstream {
-            address: Address::of_hanging_resolver(host.clone()),
-            ..Upstream::new("repository-1", host)
-        };
+        let upstream = Upstream::new("repository-1", Address::of_hanging_resolver(host));
         let begun = tokio::time::Instant::now();
         let asked = (0..100).map(|_| upstream.forward("/orders/1", DEADLINE));
         for answer in futures_util::future::join_all(asked).await {
@@ -188,7 +192,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_question_without_an_answer_no_connection_is_trusted() {
-        let upstream = Upstream::new("service-1", "127.0.0.1:1".parse().expect("a host"));
+        let upstream = Upstream::new("service-1", Address::new("127.0.0.1:1".parse().expect("a host")));
         let mut ends = Vec::new();
         for _ in 0..2 {
             let (ours, theirs) = tokio::io::duplex(1024);

@@ -129,8 +129,8 @@ impl Source {
 }
 
 /// Replaces the client that these share.
-pub(super) fn renew([order, shipment]: &mut [Source; 2]) -> Result<(), KafkaError> {
+pub(super) fn renew([order, shipment]: &mut [Source; 2], kafka: &kafka::Config) -> Result<(), KafkaError> {
     order.consumer.renew()?;
-    shipment.consumer.share_client_of(&order.consumer);
+    shipment.consumer = order.consumer.sharing_client(kafka, shipment.topic.name());
     Ok(())
 }

@@ -35,9 +35,11 @@ fn differences(topic: &Topic, options: Options, partitions: i32, replicas: usize
     ];
     let settings = expected.into_iter().chain([setting]);
     let settings = settings.filter_map(|setting| setting.split_once('='));
-    compare(
+    super::differences(
         "shop-order",
-        &expectations(topic, &config, options),
+        topic,
+        &config,
+        options,
         &(0..partitions).map(|number| (number, partition.clone())).collect(),
         &settings
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

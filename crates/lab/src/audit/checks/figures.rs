@@ -2,8 +2,9 @@
 //! never go down.
 
 use super::super::evidence::{Evidence, Kind, Partition};
-use super::super::figures::{COUNT_TIMEOUT, Counts, Figures};
 use super::super::finding::{Finding, Invariant, Place};
+use super::super::shown::{COUNT_TIMEOUT, have_reached};
+use crate::figures::{Counts, Figures};
 
 pub(super) fn check(evidence: &Evidence) -> Finding {
     let mut finding = Finding::new(Invariant::I8);
@@ -93,7 +94,7 @@ fn check_end(partition: &Partition, before: &Figures, finding: &mut Finding) {
 }
 
 fn check_reach(partition: &Partition, after: &Figures, finding: &mut Finding) {
-    if !after.have_reached(partition) {
+    if !have_reached(after, partition) {
         let (order, shipment) = (partition.orders.offsets.end, partition.shipments.offsets.end);
         let seconds = COUNT_TIMEOUT.as_secs();
         finding.offence(Place::region(partition.number), || {
@@ -126,6 +127,7 @@ fn add(sum: Counts, region: Counts) -> Counts {
         shipped: sum.shipped.saturating_add(region.shipped),
         duplicates: sum.duplicates.saturating_add(region.duplicates),
         rejected: sum.rejected.saturating_add(region.rejected),
+        ..sum
     }
 }
 

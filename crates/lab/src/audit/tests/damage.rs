@@ -4,8 +4,8 @@ use super::scene::{SECOND, attempt, fold, sound};
 use super::{judge, with};
 use crate::audit::attempts::Answered;
 use crate::audit::evidence::{Evidence, Kind, Partition};
-use crate::audit::figures::Figures;
 use crate::audit::finding::Verdict;
+use crate::figures::Figures;
 use crate::{OrderId, audit::Report};
 
 /// Region 1.
@@ -29,7 +29,7 @@ fn broken(invariants: &[&str], change: impl FnOnce(&mut Evidence)) -> String {
     let report = judged(change);
     let text = report.render();
     assert_eq!(with(&report, Verdict::Broken), invariants, "{text}");
-    assert_eq!(report.verdict(), Verdict::Broken, "{text}");
+    assert_eq!(report.verdict, Verdict::Broken, "{text}");
     text
 }
 
@@ -40,7 +40,7 @@ fn not_proved(invariants: &[&str], change: impl FnOnce(&mut Evidence)) {
     let text = report.render();
     assert_eq!(with(&report, Verdict::Broken), [""; 0], "{text}");
     assert_eq!(with(&report, Verdict::NotProved), invariants, "{text}");
-    assert_eq!(report.verdict(), Verdict::NotProved, "{text}");
+    assert_eq!(report.verdict, Verdict::NotProved, "{text}");
 }
 
 /// Removes the record at an offset of region 1, and its outcome.
@@ -55,7 +55,7 @@ fn cut(evidence: &mut Evidence, from: usize) {
 fn a_sound_mall_holds() {
     let report = judge(sound());
     assert_eq!(with(&report, Verdict::Held).len(), 12, "{}", report.render());
-    assert_eq!(report.verdict(), Verdict::Held);
+    assert_eq!(report.verdict, Verdict::Held);
     assert!(report.render().contains("✅ Held: all of it is true."));
 }
 
@@ -149,7 +149,7 @@ fn i4_lets_a_late_order_be_rejected_unless_it_was_acknowledged() {
         late(evidence);
         forget(evidence);
     });
-    assert_eq!(report.verdict(), Verdict::Held, "{}", report.render());
+    assert_eq!(report.verdict, Verdict::Held, "{}", report.render());
     broken(&["I4"], |evidence| {
         let user = region(evidence).orders.records[8].user;
         let id = late(evidence);
@@ -270,7 +270,7 @@ fn i10_finds_what_comes_late() {
     broken(&["I10"], |evidence| region(evidence).shipments.outcomes[5].after = 700);
     // The outage delays what comes just before it.
     let report = judged(|evidence| region(evidence).shipments.outcomes[55].after = 300);
-    assert_eq!(report.verdict(), Verdict::Held);
+    assert_eq!(report.verdict, Verdict::Held);
     not_proved(&["I10"], |evidence| {
         attempt(evidence, 180, Answered::Unknown).expect("one").answer = Answered::Not;
     });
@@ -288,7 +288,7 @@ fn i11_finds_an_acknowledgement_without_a_broker() {
     let report =
         judged(|evidence| evidence.ledger.as_mut().expect("a ledger").faults[0].name = "pause-kafka".to_owned());
     assert_eq!(with(&report, Verdict::NoOccasion), ["I11"], "{}", report.render());
-    assert_eq!(report.verdict(), Verdict::Held);
+    assert_eq!(report.verdict, Verdict::Held);
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn i12_finds_refusals_and_silence_that_no_fault_explains() {
         }
         renumber(evidence, count);
     };
-    assert_eq!(judged(|evidence| refuse(evidence, 2)).verdict(), Verdict::Held);
+    assert_eq!(judged(|evidence| refuse(evidence, 2)).verdict, Verdict::Held);
     let text = broken(&["I12"], |evidence| refuse(evidence, 3));
     assert!(
         text.contains("3 orders were refused where no fault touched the region"),
@@ -374,6 +374,6 @@ fn what_was_not_checked_is_not_held() {
         orders.offsets.start = 2;
     });
     let report = judge(Evidence::default());
-    assert_eq!(report.verdict(), Verdict::NotProved);
+    assert_eq!(report.verdict, Verdict::NotProved);
     assert_eq!(with(&report, Verdict::Held), [""; 0]);
 }

@@ -7,8 +7,8 @@ use super::judge;
 use super::scene::sound;
 use crate::audit::attempts::{Answered, Attempt, Ledger};
 use crate::audit::evidence::{Evidence, Kind, Outcome, Partition, Record};
-use crate::audit::figures::Figures;
 use crate::audit::finding::Verdict;
+use crate::figures::Figures;
 use crate::{OrderId, ledger};
 
 const DAMAGES: u64 = 1000;
@@ -24,7 +24,7 @@ fn one_change_anywhere_is_found_out() {
         let what = damage(&mut evidence, &mut StdRng::seed_from_u64(seed));
         let report = judge(evidence);
         assert_ne!(
-            report.verdict(),
+            report.verdict,
             Verdict::Held,
             "seed {seed}, {what}:\n{}",
             report.render()

@@ -3,8 +3,9 @@
 use crate::OrderId;
 use crate::audit::attempts::{Answered, Attempt, Beat, Ledger, asked};
 use crate::audit::decode::hash_of_key;
-use crate::audit::evidence::{Evidence, Kind, Orders, Outcome, Partition, Record, Shipments, Shown};
-use crate::audit::figures::{Counts, Figures, Offsets};
+use crate::audit::evidence::{Evidence, Kind, Orders, Outcome, Partition, Record, Shipments};
+use crate::audit::shown::Shown;
+use crate::figures::{Counts, Figures, Offsets};
 use crate::ledger::{Answer, Phase, Run};
 
 pub(super) const SECOND: u64 = 1_000_000;
@@ -232,6 +233,7 @@ pub(super) fn fold(evidence: &Evidence) -> Figures {
             shipped: sum(|counts| counts.shipped),
             duplicates: sum(|counts| counts.duplicates),
             rejected: sum(|counts| counts.rejected),
+            waiting: 0,
         },
         offsets: Offsets {
             order: ends(|partition| partition.orders.offsets.end),
@@ -258,6 +260,7 @@ fn counts(partition: &Partition) -> Counts {
         shipped: of(Kind::Shipped),
         duplicates: of(Kind::Duplicate),
         rejected: of(Kind::Rejected),
+        waiting: 0,
     }
 }
 

@@ -8,9 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::judge;
 use crate::OrderId;
+use crate::audit::Verdict;
 use crate::audit::attempts::Ledger;
 use crate::audit::decode::{self, Headers};
-use crate::audit::evidence::{Evidence, Orders, Partition, Shipments, Shown};
+use crate::audit::evidence::{Evidence, Orders, Partition, Shipments};
+use crate::audit::shown::Shown;
 use crate::ledger::Run;
 
 const ORDERS: u64 = 5_000_000;
@@ -123,5 +125,5 @@ fn size_of_five_million_orders() {
         peak_megabytes()
     );
     println!("{}", report.render());
-    assert!(report.holds());
+    assert_ne!(report.verdict, Verdict::Broken);
 }

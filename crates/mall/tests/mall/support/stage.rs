@@ -1,13 +1,14 @@
 //! A broker and a mall on it.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use domain::{Partition, Replicas};
 use kafka::topics::{self, Cleanup, Options, Topic};
-use mall::Instance;
 use mall::embedded::{Cluster, Config, Mall};
+use mall::{Instance, Services};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -47,13 +48,18 @@ pub(crate) fn needed(variable: &str) -> String {
 pub(crate) fn config(kafka: kafka::Config) -> Config {
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Config {
-        replicas: Replicas::THREE,
-        kafka,
+        services: Services {
+            replicas: Replicas::THREE,
+            kafka,
+            // The mall knows where its services are.
+            orders: BTreeMap::new(),
+            repositories: BTreeMap::new(),
+            gateway: gateway::Settings::default(),
+            repository: repository::Settings::default(),
+            statistics: statistics::Settings::default(),
+        },
         gateway_listen: anywhere,
         statistics_listen: anywhere,
-        gateway: gateway::Settings::default(),
-        repository: repository::Settings::default(),
-        statistics: statistics::Settings::default(),
     }
 }
 
@@ -89,14 +95,14 @@ impl Stage {
     }
 
     /// A mall on the mock, with settings of its own.
-    pub(crate) async fn on_mock(adjust: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn on_mock(adjust: impl FnOnce(&mut Services)) -> Self {
         let cluster = Cluster::start(Replicas::THREE).expect("a broker");
         Self::on(cluster.config(), Some(cluster), adjust).await
     }
 
-    async fn on(kafka: kafka::Config, cluster: Option<Cluster>, adjust: impl FnOnce(&mut Config)) -> Self {
+    async fn on(kafka: kafka::Config, cluster: Option<Cluster>, adjust: impl FnOnce(&mut Services)) -> Self {
         let mut config = config(kafka.clone());
-        adjust(&mut config);
+        adjust(&mut config.services);
         let mut mall = Mall::open(config).await.expect("a mall");
         mall.ready(PATIENCE).await.expect("ready");
         Self {
