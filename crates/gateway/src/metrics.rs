@@ -35,23 +35,13 @@ const COUNTED_FROM_THE_START: [StatusCode; 3] = [
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PartitionLabel {
-    partition: i32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StatusLabel {
-    status: u16,
-}
-
 /// The metrics of the gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     /// From the request to the reply, in seconds. By status: a refusal at once is not a fast order.
-    duration: Family<StatusLabel, Histogram>,
-    in_flight: Family<PartitionLabel, Gauge>,
+    duration: Family<[(&'static str, u16); 1], Histogram>,
+    in_flight: Family<[(&'static str, i32); 1], Gauge>,
     /// Orders in one request to an order service.
     pub(crate) batch_orders: Histogram,
 }
@@ -100,15 +90,13 @@ impl Metrics {
     pub(crate) fn count(&self, partition: Option<Partition>, status: StatusCode, duration: Duration) {
         let labels = RequestLabels::new(partition, status);
         self.requests.get_or_create(&labels).inc();
-        let status = status.as_u16();
         self.duration
-            .get_or_create(&StatusLabel { status })
+            .get_or_create(&[("status", status.as_u16())])
             .observe(duration.as_secs_f64());
     }
 
     /// The orders in flight of a region.
     pub(crate) fn in_flight(&self, partition: Partition) -> Gauge {
-        let partition = partition.id();
-        self.in_flight.get_or_create(&PartitionLabel { partition }).clone()
+        self.in_flight.get_or_create(&[("partition", partition.id())]).clone()
     }
 }

@@ -1,5 +1,6 @@
 //! Reads what a client sent.
 
+use anyhow::Context as _;
 use domain::{Money, Partition, Replicas, RequestText, Submission, UserId, json};
 use poem::http::StatusCode;
 use serde::Deserialize;
@@ -65,52 +66,29 @@ impl OrderRequest {
     /// # Errors
     /// 400, with what was expected and found.
     pub(crate) fn parse(form: Form, body: &[u8], replicas: Replicas) -> Result<Self, Problem> {
-        let problem = |error: String| Problem::bad_request(format!("{error}: nothing was written"));
-        let Text {
-            partition,
-            money,
-            user_id,
-        } = match form {
-            Form::UrlEncoded => serde_urlencoded::from_bytes(body)
-                .map_err(|error| problem(format!("expected a form like partition=1: {error}")))?,
-            Form::Json => json::from_object(body)
-                .map(
-                    |Json {
-                         partition,
-                         money,
-                         user_id,
-                     }| Text {
-                        partition: partition.map(|partition| partition.to_string()),
-                        money: money.map(|money| money.to_string()),
-                        user_id,
-                    },
-                )
-                .map_err(|error| problem(format!("expected a JSON object like {{\"partition\":1}}: {error}")))?,
+        let read = Self::read(form, body, replicas);
+        read.map_err(|error| Problem::bad_request(format!("{error:#}: nothing was written")))
+    }
+
+    fn read(form: Form, body: &[u8], replicas: Replicas) -> anyhow::Result<Self> {
+        let text = match form {
+            Form::UrlEncoded => serde_urlencoded::from_bytes(body).context("expected a form like partition=1")?,
+            Form::Json => {
+                let json: Json = json::from_object(body).context("expected a JSON object like {\"partition\":1}")?;
+                Text {
+                    partition: json.partition.map(|partition| partition.to_string()),
+                    money: json.money.map(|money| money.to_string()),
+                    user_id: json.user_id,
+                }
+            }
         };
-        let partition = partition
-            .ok_or_else(|| {
-                problem(format!(
-                    "expected a partition from 0 to {}, found none",
-                    replicas.get() - 1
-                ))
-            })
-            .and_then(|text| {
-                replicas
-                    .parse_partition(&text)
-                    .map_err(|error| problem(error.to_string()))
-            })?;
-        let money = money
-            .map(|text| text.parse::<Money>())
-            .transpose()
-            .map_err(|error| problem(error.to_string()))?;
-        let user_id = user_id
-            .map(|text| text.parse::<UserId>())
-            .transpose()
-            .map_err(|error| problem(error.to_string()))?;
+        let partition = text
+            .partition
+            .with_context(|| format!("expected a partition from 0 to {}, found none", replicas.get() - 1))?;
         Ok(Self {
-            partition,
-            money,
-            user_id,
+            partition: replicas.parse_partition(&partition)?,
+            money: text.money.map(|money| money.parse()).transpose()?,
+            user_id: text.user_id.map(|user_id| user_id.parse()).transpose()?,
         })
     }
 

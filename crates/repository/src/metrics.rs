@@ -1,7 +1,5 @@
 //! The metrics of repository-N.
 
-use std::sync::atomic::AtomicI64;
-
 use domain::{Outcome, Partition};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -17,30 +15,25 @@ struct OutcomeLabel {
     partition: i32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PartitionLabel {
-    partition: i32,
-}
-
 /// The metrics of repository-N.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     partition: i32,
     outcomes: Family<OutcomeLabel, Counter>,
     /// Records of `order` that are known to wait behind the position.
-    pub(crate) lag: Gauge<i64, AtomicI64>,
+    pub(crate) lag: Gauge,
     /// The duration of a transaction, in seconds.
     pub(crate) transaction: Histogram,
 }
 
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry, partition: Partition) -> Self {
-        let lags = Family::<PartitionLabel, Gauge<i64, AtomicI64>>::default();
+        let lags = Family::<[(&str, i32); 1], Gauge>::default();
         let partition = partition.id();
         let metrics = Self {
             partition,
             outcomes: Family::default(),
-            lag: lags.get_or_create(&PartitionLabel { partition }).clone(),
+            lag: lags.get_or_create(&[("partition", partition)]).clone(),
             transaction: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
         };
         registry.register(
