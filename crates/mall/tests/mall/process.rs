@@ -150,6 +150,9 @@ async fn gateway_and_order(kafka: &kafka::Config) -> (Child, Child, SocketAddr) 
 async fn a_stop_answers_what_is_in_flight() {
     let cluster = Cluster::start(Replicas::THREE).expect("a broker");
     let (mut gateway, _order, address) = gateway_and_order(&cluster.config()).await;
+    // The first order of a new producer takes longer.
+    let first = Client::new().order(address, 0).await;
+    assert_eq!(first.status, StatusCode::OK, "{}", first.text);
     let slow = Duration::from_millis(150);
     cluster.mock().broker_round_trip_time(1, slow).expect("a slow broker");
     let mut orders = JoinSet::new();
