@@ -71,7 +71,7 @@ impl Default for Settings {
 /// The host of each replica, from a URL with `{ordinal}` for its number.
 ///
 /// # Errors
-/// What is wrong with the URL.
+/// When it is not such a URL.
 pub fn hosts(pattern: &str, replicas: Replicas) -> Result<BTreeMap<Partition, Authority>, String> {
     if replicas.get() > 1 && !pattern.contains("{ordinal}") {
         return Err(format!("expected {{ordinal}} in it, found {pattern:?}"));

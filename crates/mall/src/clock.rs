@@ -18,7 +18,7 @@ pub(crate) fn time_of_day(time: Timestamp) -> String {
         .map_or_else(String::new, |(_, time)| time.trim_end_matches('Z').to_owned())
 }
 
-/// How long after `from` it was; negative where the clocks of two replicas differ.
+/// The time from `from` to `to`. Negative where the clocks of two replicas differ.
 pub(crate) fn elapsed(from: Timestamp, to: Timestamp) -> String {
     let (from, to) = (from.unix_millis(), to.unix_millis());
     let sign = if to < from { '-' } else { '+' };

@@ -62,7 +62,7 @@ pub(crate) fn align(rows: &mut [Vec<String>]) {
     }
 }
 
-/// What comes from outside must not move the cursor.
+/// Text from outside must not move the cursor.
 fn printable(char: char) -> char {
     if char.is_control() {
         char::REPLACEMENT_CHARACTER

@@ -1,4 +1,4 @@
-//! What each command does: it takes the configuration of its service from the settings, and runs it in this process.
+//! The commands: each takes its configuration from the settings, and runs in this process.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -117,7 +117,7 @@ pub(crate) fn drill(config: &Config, arguments: drill::Arguments) -> ExitCode {
     })
 }
 
-/// Where Kafka is, for the lab, which uses none of the services' code to ask it.
+/// The address of Kafka, for the lab: it shares no code with the services.
 fn lab_kafka(config: &Config) -> audit::Kafka {
     let properties = config.kafka.properties.iter();
     audit::Kafka {
@@ -162,7 +162,7 @@ pub(crate) fn embedded(config: Config) -> ExitCode {
     })
 }
 
-/// For the person who typed `cargo run`.
+/// Prints the addresses of a mall that `cargo run` has opened.
 fn greet(mall: &Mall, cluster: &Cluster) {
     let address = |instance| {
         mall.address(instance)

@@ -1,4 +1,4 @@
-//! All settings, with what they are when nobody sets them.
+//! All settings, with their defaults.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -13,11 +13,11 @@ use service::{http, telemetry};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// How many regions there are.
+    /// The number of regions.
     pub(crate) replicas: Replicas,
     /// The number of this replica, where the host name does not say it.
     ordinal: Option<Ordinal>,
-    /// How long a stop may take, at least [`service::MIN_GRACE_PERIOD`].
+    /// Timeout of a stop, at least [`service::MIN_GRACE_PERIOD`].
     #[serde(with = "humantime_serde")]
     pub(crate) grace_period: Duration,
     pub(crate) log: telemetry::Config,
@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) lab: lab::Settings,
 }
 
-/// Where the mall in one process listens.
+/// The addresses of the mall in one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Embedded {

@@ -19,21 +19,21 @@ use tokio_util::sync::CancellationToken;
 pub use self::cluster::Cluster;
 use crate::{Instance, Services};
 
-/// How often a service is asked whether it is ready.
+/// Interval of the checks whether a service is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The configuration of a mall.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The configuration of its services, except for where they are. The topics are there already.
+    /// The configuration of its services, except for their addresses. The topics are there already.
     pub services: Services,
-    /// Where the gateway listens.
+    /// The address of the gateway.
     pub gateway_listen: SocketAddr,
-    /// Where statistics listens.
+    /// The address of statistics.
     pub statistics_listen: SocketAddr,
 }
 
-/// A mall whose services run in this process.
+/// A mall with all services in this process.
 #[derive(Debug)]
 pub struct Mall {
     config: Config,
@@ -68,7 +68,7 @@ impl Mall {
         Ok(mall)
     }
 
-    /// Where a service listens.
+    /// The address of a service.
     pub fn address(&self, instance: Instance) -> Option<SocketAddr> {
         self.services.get(&instance).map(|running| running.address)
     }

@@ -1,4 +1,4 @@
-//! What became of an order: asks the gateway, and prints the answer as a timeline.
+//! `mall find`: asks the gateway for an order, and prints the answer as a timeline.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -14,13 +14,13 @@ use crate::timeline;
 
 /// The gateway answers within 2 s, or says that it could not.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// How far the advice below an error is indented, in columns.
+/// Indentation of the advice below an error, in columns.
 const INDENT: usize = 2;
-/// How much is shown of a reply that is not the gateway's: as much as makes it recognisable.
+/// The start of an unexpected reply that is shown, enough to recognise it.
 const MAX_QUOTED_CHARS: usize = 60;
 
 pub(crate) fn run(order_id: OrderId, gateway: &ServiceUrl) -> ExitCode {
-    // A failed write means that nobody reads it.
+    // A failed write means that the reader has gone.
     match find(order_id, gateway) {
         Ok(journey) => {
             let _ = write!(std::io::stdout(), "{}", timeline::render(&journey, Timestamp::now()));

@@ -1,7 +1,7 @@
-//! `mall relay`: stands in for a replica that runs outside of its container, in somebody's editor.
+//! `mall relay`: stands in for a replica that runs outside of its container, for example in a debugger.
 //!
-//! It copies bytes between a port of the container and the replica. Where the replica does not run, it answers what a
-//! replica that is away is to its clients: 503, and nothing was written.
+//! It copies bytes between a port of the container and the replica. While the replica does not run, it answers 503:
+//! nothing was written.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -73,8 +73,8 @@ pub(crate) fn run(config: &Config, routes: Vec<Route>) -> ExitCode {
     })
 }
 
-/// Relays connections until `shutdown`; then those on which nobody waits for an answer are closed, and the others
-/// have six seconds.
+/// Relays connections until `shutdown`. Then it closes the connections without a request under way, and the others have
+/// six seconds.
 async fn relay(listener: TcpListener, target: Arc<str>, shutdown: CancellationToken) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let away = Arc::new(AtomicBool::new(false));
@@ -130,7 +130,7 @@ async fn connect(client: TcpStream, target: &str, away: &AtomicBool, shutdown: C
 async fn copy(client: TcpStream, replica: TcpStream, shutdown: CancellationToken) {
     // A segment that is held back for the next one costs 40 ms. Without the option it is slow, not wrong.
     let _ = (client.set_nodelay(true), replica.set_nodelay(true));
-    // In HTTP/1.1 whoever has sent last waits for the other.
+    // In HTTP/1.1 the side that has sent last waits for the other.
     let (awaited, mut watched) = watch::channel(false);
     let mut client = InspectReader::new(client, |_| {
         awaited.send_replace(true);

@@ -5,7 +5,7 @@ use domain::{Accepted, Journey, Partition, Shipped, Timestamp};
 use crate::clock::{date, elapsed, time_of_day};
 use crate::columns::{align, paragraph, side_by_side};
 
-/// How far the steps are indented, in columns.
+/// Indentation of the steps, in columns.
 const INDENT: usize = 2;
 const GAP: usize = 3;
 
@@ -35,11 +35,11 @@ pub(crate) fn render(journey: &Journey, now: Timestamp) -> String {
     text
 }
 
-/// What happened to an order at one time.
+/// An event of an order.
 struct Step<'a> {
     name: &'static str,
     time: Option<Timestamp>,
-    /// How the time is printed.
+    /// The time as it is printed.
     clock: String,
     service: &'a str,
     /// The record that says so, if there is one.
@@ -104,7 +104,7 @@ fn steps(journey: &Journey) -> Vec<Step<'_>> {
     steps
 }
 
-/// What is said below a record: that its order waits, or why it was not shipped.
+/// The text below a record: the order waits, or the reason why it was not shipped.
 fn remark(shipment: Option<&Shipped>, partition: Partition, indent: usize) -> String {
     match shipment {
         None => paragraph(&format!("waits to be shipped by repository-{partition}"), indent),

@@ -1,4 +1,4 @@
-//! The figures, shared between those who count and those who show.
+//! The figures, which readers of the log update and HTTP handlers show.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,29 +16,29 @@ use crate::services::{ServiceStatus, Services};
 /// The least time between two events: a page cannot show more, and each costs the whole of the figures.
 const EVENT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The figures are told again after this long without a change: whoever hears nothing has lost the connection.
+/// Interval of events while nothing changes: a client that gets none has lost its connection.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The figures, shared between those who count and those who show.
+/// The figures. Readers of the log update them, and HTTP handlers show them.
 #[derive(Debug)]
 pub(crate) struct Figures {
     statistics: Mutex<Statistics>,
     recent: Mutex<Recent>,
     pub(crate) services: Services,
-    /// Told of each change.
+    /// Notified of each change.
     pub(crate) changed: watch::Sender<()>,
-    /// The figures as JSON, for all who follow them: made once for each of them.
+    /// The figures as JSON, made once for all clients that follow the events.
     events: watch::Sender<Arc<str>>,
 }
 
-/// What `/api/statistics` and the events show.
+/// The body of `/api/statistics` and of an event.
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]
     statistics: &'a Statistics,
     services: Vec<ServiceStatus>,
     recent: Vec<RecentOrder>,
-    /// When all this was so.
+    /// The time of the answer.
     time: Timestamp,
 }
 
@@ -75,7 +75,7 @@ impl Figures {
         serde_json::to_string(&answer).expect("numbers and strings are JSON")
     }
 
-    /// What the last seconds were like.
+    /// Returns the counts of the last seconds.
     pub(crate) fn history(&self) -> History {
         let regions = self.lock().regions().len();
         self.recent.lock().history(regions, Timestamp::now())
@@ -109,11 +109,11 @@ impl Figures {
         events
     }
 
-    /// Publishes changes to those who follow, not more often than they can see, and sometimes that there was none, until
-    /// it is told to stop.
+    /// Publishes changes to the clients that follow the events, at most one each [`EVENT_INTERVAL`] and at least one each
+    /// [`HEARTBEAT`], until the shutdown.
     pub(crate) async fn publish_changes(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut changed = self.changed.subscribe();
-        // What has changed before this task was run.
+        // Something may have changed before this task ran.
         changed.mark_changed();
         let publish = async {
             loop {

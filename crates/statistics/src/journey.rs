@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 
 /// Questions that may be under way. More are refused.
 const MAX_IN_FLIGHT: usize = 32;
-/// How long a question may take. The gateway gives up somewhat earlier.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// Timeout of a question. The gateway gives up somewhat earlier.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where orders are asked for.
+/// The gateway, which is asked for orders.
 struct Journeys {
     gateway: Upstream,
     in_flight: Semaphore,
@@ -38,5 +38,5 @@ async fn journey(Path(order_id): Path<String>, Data(journeys): Data<&Arc<Journey
         .map_err(|error: ParseOrderIdError| Problem::bad_request(error.to_string()))?;
     let too_many = |_| Problem::unavailable("too many orders are asked for: ask again");
     let _in_flight = journeys.in_flight.try_acquire().map_err(too_many)?;
-    journeys.gateway.forward(&format!("/orders/{id}"), DEADLINE).await
+    journeys.gateway.forward(&format!("/orders/{id}"), TIMEOUT).await
 }

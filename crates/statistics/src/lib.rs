@@ -46,26 +46,26 @@ use crate::viewers::Viewers;
 /// The name of this service, and the group of its consumers, which commits nothing.
 const GROUP: &str = "statistics";
 
-/// What statistics is.
+/// The configuration of statistics.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The broker.
     pub kafka: kafka::Config,
-    /// Where each order service is.
+    /// The host of each order service.
     pub orders: BTreeMap<Partition, Authority>,
-    /// Where each repository is.
+    /// The host of each repository.
     pub repositories: BTreeMap<Partition, Authority>,
-    /// What can be set.
+    /// The settings.
     pub settings: Settings,
 }
 
-/// What can be set of statistics.
+/// The settings of statistics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where the gateway is.
+    /// The URL of the gateway.
     pub gateway_url: String,
-    /// Where those who read the page reach the gateway: stands in the commands that it shows.
+    /// The URL of the gateway for readers of the page, in the commands that the page shows.
     pub public_gateway_url: String,
     /// The time between two probes of `/ready` of the other services, while there are viewers; zero: no probes.
     #[serde(with = "humantime_serde")]
@@ -91,16 +91,16 @@ impl Settings {
     /// The address of the gateway.
     ///
     /// # Errors
-    /// What is wrong with `gateway_url`.
+    /// When `gateway_url` is not the URL of a server.
     pub fn gateway(&self) -> Result<Authority, String> {
         let found = &self.gateway_url;
         parse_server(found, "http").ok_or_else(|| format!("expected http://HOST or http://HOST:PORT, found {found:?}"))
     }
 
-    /// The URL of the gateway for those who read the page, without a slash at its end.
+    /// The URL of the gateway for readers of the page, without a slash at its end.
     ///
     /// # Errors
-    /// What is wrong with `public_gateway_url`.
+    /// When `public_gateway_url` is not the URL of a server.
     pub fn public_gateway(&self) -> Result<String, String> {
         let found = &self.public_gateway_url;
         let url = |scheme| Some(format!("{scheme}://{}", parse_server(found, scheme)?));
@@ -109,7 +109,7 @@ impl Settings {
             .ok_or_else(|| format!("expected http://HOST, https://HOST or one of these with a port, found {found:?}"))
     }
 
-    /// Everything that is wrong: the setting, and why.
+    /// Returns each setting that cannot be used, with the reason.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         let gateway = self.gateway().err().map(|error| ("statistics.gateway_url", error));
         let public = self.public_gateway().err();

@@ -1,4 +1,4 @@
-//! What `/metrics` shows of statistics: the figures themselves, read when they are asked for.
+//! The metrics of statistics: the figures, read at each scrape.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The page: three files and an icon in the binary. It asks nobody but this service.
+//! The page: three files and an icon in the binary. It makes requests to this service only.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -6,7 +6,7 @@ use poem::http::{HeaderMap, StatusCode, header};
 use poem::{Endpoint, Request, Response, Route, endpoint};
 use service::http;
 
-/// What the page may load, and from where: from here alone.
+/// The page may load files of this service only.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const HTML: File = File("text/html; charset=utf-8", include_str!("page/dashboard.html"));
@@ -31,7 +31,7 @@ pub(crate) fn add_to(routes: Route) -> Route {
         .at("/icon.svg", file(ICON))
 }
 
-/// `/`: the page for who takes HTML, and one line of text for everybody else.
+/// `/`: the page for a client that accepts HTML, and one line of text for any other.
 pub(crate) fn home(about: &'static str) -> impl Endpoint<Output = Response> {
     endpoint::make_sync(move |request: Request| {
         let html = request

@@ -1,4 +1,4 @@
-//! Probes `/ready` of the other services, while somebody views the figures.
+//! Probes `/ready` of the other services while the figures have viewers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::viewers::Viewers;
 
 /// A service that says nothing for this long is away. With the pause between two probes, and that between two events, a
 /// page knows within two seconds.
-const PATIENCE: Duration = Duration::from_millis(700);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Probes the services, one round after another.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ impl Probes {
 
 impl Probe {
     async fn run(&self, figures: &Figures) {
-        let late = |_| Err(format!("no answer within {} ms", PATIENCE.as_millis()));
-        let found = timeout(PATIENCE, self.ask()).await.unwrap_or_else(late);
+        let late = |_| Err(format!("no answer within {} ms", PROBE_TIMEOUT.as_millis()));
+        let found = timeout(PROBE_TIMEOUT, self.ask()).await.unwrap_or_else(late);
         figures.record_readiness(&self.name, found);
     }
 
@@ -71,7 +71,7 @@ impl Probe {
     }
 }
 
-/// What a service says that is not ready.
+/// The answer of a service that is not ready.
 #[derive(Deserialize)]
 struct Problem {
     detail: String,

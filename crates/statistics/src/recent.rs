@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use domain::{OrderId, Outcome, Partition, Shipment, Timestamp};
 use serde::Serialize;
 
-/// How many orders are kept for each region, and shown of all.
+/// The number of orders kept for each region, and shown of all regions.
 const ORDERS: usize = 20;
-/// How many seconds are kept and shown.
+/// The number of seconds kept and shown.
 pub(crate) const SECONDS: usize = 120;
 
 /// The last orders and seconds of all regions. Held in memory alone: a start begins with what it reads.
@@ -37,7 +37,7 @@ pub(crate) struct RecentOrder {
     shipped: Option<Timestamp>,
 }
 
-/// How many orders were accepted and shipped in each of the last seconds, by region, the oldest first.
+/// Orders accepted and shipped in each of the last seconds, by region, the oldest second first.
 #[derive(Debug, Serialize)]
 pub(crate) struct History {
     accepted: Vec<Vec<u32>>,
@@ -125,7 +125,7 @@ impl RecentOfRegion {
     }
 }
 
-/// How often something happened in each of the last seconds.
+/// Counts of an event in each of the last seconds.
 #[derive(Debug)]
 struct Seconds {
     /// By second since 1970, modulo their number.

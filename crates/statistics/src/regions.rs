@@ -25,10 +25,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 /// Timeout of the question.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Interval and timeout while there are viewers, who want to know whether the broker answers.
+/// Interval and timeout of the question while the figures have viewers: the page shows whether the broker answers.
 const PROBE_INTERVAL: Duration = Duration::from_millis(900);
 
-/// How long the broker waits for records before it answers that there are none.
+/// The broker waits for records this long before it answers that there are none.
 const FETCH_WAIT: (&str, &str) = ("fetch.wait.max.ms", "1000");
 
 /// Finds the regions. Blocks its thread.
@@ -92,7 +92,7 @@ impl Regions {
             match answer.as_ref().map(Vec::len) {
                 Ok(0) => reasons.push(format!("topic {} does not exist: run mall topics", consumer.topic())),
                 Ok(partitions) => count = count.max(partitions),
-                // Who grants one right wants to know whether the other is missing too.
+                // All missing rights are named at once.
                 Err(ConsumeError::Forbidden(forbidden)) => reasons.push(forbidden.to_string()),
                 Err(error) => return Err(consumer.outage(error)),
             }

@@ -23,14 +23,14 @@ use crate::viewers::Viewers;
 const MAX_EVENT_CLIENTS: usize = 100;
 /// A comment is sent after this long without an event: keeps proxies from closing the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// What a browser waits before it connects again.
+/// The time before a browser connects again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub(crate) struct State {
     pub(crate) figures: Arc<Figures>,
     pub(crate) viewers: Arc<Viewers>,
-    /// Where people on the machine of the page reach the gateway.
+    /// The URL of the gateway for the commands on the page.
     pub(crate) public_gateway_url: String,
     event_clients: Arc<Semaphore>,
     event_clients_gauge: Gauge,

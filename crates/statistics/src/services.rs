@@ -1,4 +1,4 @@
-//! Which services are ready, as they were probed last.
+//! The readiness of the other services, as of their last probes.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 pub(crate) const KAFKA: &str = "kafka";
 /// A service that was probed longer ago than this is probed again before its status is given out.
 const FRESH: Duration = Duration::from_secs(3);
-/// How long a question for the figures waits for such a probe.
-const PATIENCE: Duration = Duration::from_millis(1200);
+/// Timeout of a request for the figures that waits for such a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(1200);
 
-/// Which services are ready.
+/// The readiness of the other services.
 #[derive(Debug)]
 pub(crate) struct Services {
     states: Mutex<Vec<State>>,
@@ -34,7 +34,7 @@ struct State {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ServiceStatus {
     name: String,
-    /// Where it is probed.
+    /// The address that is probed.
     address: String,
     /// `None` until it was probed.
     ready: Option<bool>,
@@ -93,8 +93,8 @@ impl Services {
         let mut probed = self.probed.subscribe();
         let is_fresh = |state: &State| state.probed.is_some_and(|probed| probed.elapsed() < FRESH);
         let all = probed.wait_for(|()| self.states.lock().iter().all(is_fresh));
-        // What is not fresh by then is shown as it is.
-        let _ = tokio::time::timeout(PATIENCE, all).await;
+        // After the timeout, older statuses are shown.
+        let _ = tokio::time::timeout(PROBE_TIMEOUT, all).await;
     }
 }
 
@@ -131,17 +131,17 @@ mod tests {
         let services = Services::new([("gateway".to_owned(), "gateway".to_owned())]);
         let begun = Instant::now();
         services.fresh().await;
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), PROBE_TIMEOUT);
         services.record("gateway", Ok(()));
         let begun = Instant::now();
         services.fresh().await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
         tokio::time::advance(FRESH).await;
         let probe = async {
-            tokio::time::sleep(PATIENCE / 2).await;
+            tokio::time::sleep(PROBE_TIMEOUT / 2).await;
             services.record("gateway", Ok(()));
         };
         tokio::join!(services.fresh(), probe);
-        assert_eq!(begun.elapsed(), FRESH + PATIENCE / 2);
+        assert_eq!(begun.elapsed(), FRESH + PROBE_TIMEOUT / 2);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) enum Discard {
         "expected to go on at offset {next}, found only offsets up to {high}: the topic was truncated or recreated"
     )]
     Truncated { next: i64, high: i64 },
-    /// There are records that nobody can count any more. Without them the totals would be wrong.
+    /// Records have been removed that were not counted. The totals would lack them.
     #[error("expected to go on at offset {next}, found only offsets from {low} on: the records between were removed")]
     Removed { next: i64, low: i64 },
     /// The log is another one.

@@ -1,14 +1,14 @@
-//! Whether somebody views the figures: readiness is probed only then.
+//! Counts the viewers of the figures. Readiness is probed only while there are some.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Who has asked for the figures counts as a viewer for this long: as long as a script waits between two questions.
+/// A single request keeps probing active for this long, so that a polling script counts as a viewer.
 const VIEWING_TIME: Duration = Duration::from_secs(10);
 
-/// Those who view the figures.
+/// The viewers of the figures.
 #[derive(Debug)]
 pub(crate) struct Viewers(watch::Sender<State>);
 
@@ -16,7 +16,7 @@ pub(crate) struct Viewers(watch::Sender<State>);
 struct State {
     /// Clients that follow the events.
     followers: usize,
-    /// Until when somebody who asked once counts as a viewer.
+    /// The end of the time in which the last single request counts as a viewer.
     until: Instant,
 }
 
@@ -36,7 +36,7 @@ impl Default for Viewers {
 }
 
 impl Viewers {
-    /// Somebody has asked for the figures.
+    /// Records a single request for the figures.
     pub(crate) fn asked(&self) {
         self.0.send_modify(|state| state.until = Instant::now() + VIEWING_TIME);
     }
@@ -51,7 +51,7 @@ impl Viewers {
         self.0.send_modify(|state| state.followers -= 1);
     }
 
-    /// Whether there is a viewer.
+    /// Returns `true` if there is a viewer.
     pub(crate) fn any(&self) -> bool {
         self.0.borrow().any()
     }

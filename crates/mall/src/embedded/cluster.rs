@@ -35,7 +35,7 @@ impl Cluster {
         Ok(Self { mock })
     }
 
-    /// How to talk to it.
+    /// The configuration of a client for it.
     pub fn config(&self) -> kafka::Config {
         let mut config = kafka::Config {
             bootstrap_servers: self.mock.bootstrap_servers(),

@@ -1,4 +1,4 @@
-//! Where a service is, and the DNS look-ups for it.
+//! The address of a service, and the DNS look-ups for it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ const MAX_LOOKUPS: usize = 4;
 /// Another look-up begins beside one that has taken this long: the name may be known by now.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where a service is. Clones share their DNS look-ups.
+/// The address of a service. Clones share their DNS look-ups.
 #[derive(Clone, Debug)]
 pub struct Address {
     /// As the URL has it.
@@ -132,7 +132,7 @@ impl Address {
 pub fn parse_server(url: &str, scheme: &str) -> Option<Authority> {
     let uri = url.parse::<Uri>().ok()?;
     let host = uri.authority()?;
-    // What names a user stands before the host. `port_u16` is `None` for what is no port, too.
+    // User information stands before the host. `port_u16` is `None` for what is no port, too.
     let port = host.as_str().strip_prefix(host.host())?;
     let is_server = !host.host().is_empty()
         && (port.is_empty() || host.port_u16().is_some())

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{PARTITION, TOPIC};
 
-/// How many offsets at the end of the topic are searched for the last snapshot: it should be the very last record.
+/// Offsets at the end of the topic that are searched for the last snapshot. It should be the very last record.
 const TAIL_OFFSETS: i64 = 64;
-/// How long the topic may be missing: a broker that has just started knows none of its topics.
-const MISSING_PATIENCE: Duration = Duration::from_secs(5);
-/// How long the topic may not be served. A cluster needs less to elect another leader.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Timeout of the wait for a missing topic: a broker that has just started knows none of its topics.
+const MISSING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of the wait for a topic without a leader. A cluster elects another one sooner.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time between two attempts.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Reads the last snapshot. Blocks its thread.
 pub(super) struct Reader {
@@ -28,11 +28,11 @@ pub(super) struct Reader {
     pub(super) shutdown: CancellationToken,
 }
 
-/// What was found.
+/// The result of the search.
 pub(super) struct Found {
     /// The last snapshot, or one in which nothing is counted.
     pub(super) snapshot: Snapshot,
-    /// Whether others may take its place: not when there may be one that could not be read.
+    /// `true` if another snapshot may replace it; `false` if one may exist that could not be read.
     pub(super) replaceable: bool,
 }
 
@@ -72,14 +72,14 @@ impl Reader {
                 }
                 error => {
                     let missing = matches!(error, Unreadable::NoTopic);
-                    let patience = if missing { MISSING_PATIENCE } else { PATIENCE };
+                    let patience = if missing { MISSING_TIMEOUT } else { LEADER_TIMEOUT };
                     if answered.get_or_insert_with(Instant::now).elapsed() > patience {
                         return Ok(Some(self.without_snapshot(&error)));
                     }
                     self.latch.hold(&error.to_string());
                 }
             }
-            let stop = tokio::time::timeout(PAUSE, self.shutdown.cancelled());
+            let stop = tokio::time::timeout(RETRY_INTERVAL, self.shutdown.cancelled());
             // An error means that there was no stop.
             let _ = Handle::current().block_on(stop);
         }

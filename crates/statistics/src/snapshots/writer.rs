@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::{PARTITION, TOPIC};
 use crate::figures::Figures;
 
-/// The time from a change to the snapshot that has it. What is read again after a crash is what came in this time.
+/// The time from a change to its snapshot. After a crash, the records of this time are read again.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// How long the last snapshot may take when the service stops. Without it, the next start reads a little more.
+/// Timeout of the last snapshot when the service stops. Without it, the next start reads a little more.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long closing the producer may take: nothing is on its way.
+/// Timeout of closing the producer. It has nothing in flight.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Writes snapshots. Several services may do that at the same time: each snapshot is right by itself.
@@ -25,7 +25,7 @@ pub(super) struct Writer {
     pub(super) client_id: String,
     pub(super) service: String,
     pub(super) figures: Arc<Figures>,
-    /// What the topic has, as far as is known.
+    /// The last snapshot in the topic, as far as is known.
     pub(super) snapshot: Snapshot,
     /// The last one was not written.
     pub(super) failing: bool,
@@ -60,7 +60,7 @@ impl Writer {
     /// Takes over what was counted. Returns whether it has to be written.
     fn update(&mut self) -> bool {
         let before = self.snapshot.clone();
-        // Those who count wait for this lock: the figures are only copied under it.
+        // Readers of the log wait for this lock: the figures are only copied under it.
         self.snapshot.update(&self.figures.lock());
         self.snapshot != before || self.failing
     }
