@@ -39,25 +39,25 @@ use self::topics::Topics;
 use crate::ServiceUrl;
 use crate::terminal::thousands;
 
-/// How often the progress is told.
+/// Interval of the progress reports.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-/// The most orders that are read, where memory is not what bounds them: some 600 MB.
+/// The most orders that are read where memory would allow more: some 600 MB.
 const MAX_ORDERS: u64 = 5_000_000;
 
-/// What is to be audited.
+/// The mall to audit.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the topics are.
+    /// The broker.
     pub kafka: Kafka,
-    /// How many regions there are.
+    /// The number of regions.
     pub regions: u16,
-    /// Where statistics listens; `None`: its figures are not compared.
+    /// The address of statistics. `None`: its figures are not compared.
     pub statistics: Option<ServiceUrl>,
-    /// What clients were told. The runs must have ended: orders of a run that goes on would seem not to be ordered.
+    /// Ledgers with the answers that clients got. The runs must have ended: later orders would seem not to be ordered.
     pub ledgers: Vec<PathBuf>,
 }
 
-/// How far an audit is.
+/// The progress of an audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Records that were read.
@@ -88,14 +88,14 @@ pub async fn run(
     loop {
         tokio::select! {
             ended = &mut audit => return ended.context("the audit has failed")?,
-            // What waits for the broker ends by itself, some seconds later.
+            // Threads that wait for the broker end by themselves, some seconds later.
             () = stop.cancelled() => bail!("asked to stop"),
             _ = ticks.tick() => progress(counters.progress()),
         }
     }
 }
 
-/// What is counted while an audit runs.
+/// Counters of an audit that runs.
 #[derive(Debug, Default)]
 struct Counters {
     read: AtomicU64,

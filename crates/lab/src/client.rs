@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::ledger::Answer;
 use crate::{OrderId, ServiceUrl};
 
-/// A gateway that is there accepts at once, and the machine answers for it: longer than this, and nobody is.
+/// A gateway that runs accepts at once, since the kernel does it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// More than any answer takes: the gateway gives up after less than 7 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ pub(crate) struct Order<'a> {
     pub(crate) key: Option<&'a str>,
 }
 
-/// What is read of a 200.
+/// The part of a 200 that is read.
 #[derive(Deserialize)]
 struct Receipt {
     order_id: OrderId,
@@ -56,7 +56,7 @@ struct Receipt {
     offset: i64,
 }
 
-/// What is read of a problem.
+/// The part of a problem that is read.
 #[derive(Deserialize)]
 struct Problem {
     order_id: Option<OrderId>,
@@ -117,13 +117,13 @@ fn unknown(status: Option<StatusCode>) -> Answer {
     }
 }
 
-/// Where services were found last.
+/// The last addresses of services.
 static FOUND: LazyLock<Mutex<HashMap<String, Vec<SocketAddr>>>> = LazyLock::new(Mutex::default);
 /// Names that are being looked up.
 static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LOOKUPS)));
 
-/// Where a service is. The system's resolver takes a thread for each question, and may keep it for many seconds: only
-/// some ask at the same time, and what was found is used by all as long as it works.
+/// Returns the addresses of a service. The system's resolver takes a thread for each look-up, and may keep it for many
+/// seconds: only some run at the same time, and all clients use the result as long as it works.
 async fn look_up(authority: &str) -> Option<Vec<SocketAddr>> {
     if let Some(found) = found().get(authority) {
         return Some(found.clone());
@@ -207,7 +207,7 @@ async fn exchange(connection: &mut SendRequest<Full<Bytes>>, request: Request<Fu
     Ok(answer(head.status, replayed, &body.to_bytes()))
 }
 
-/// What a reply says of its order: the table of statuses of the contract.
+/// The meaning of a reply for its order: the table of statuses of the contract.
 fn answer(status: StatusCode, replayed: bool, body: &[u8]) -> Answer {
     match status {
         StatusCode::OK => match serde_json::from_slice(body) {
@@ -288,7 +288,7 @@ mod tests {
             answer(504, r#"{"status":504,"order_id":"7"}"#),
             unknown(504, Some(order_id))
         );
-        // What is not of the contract is no promise.
+        // A reply outside of the contract promises nothing.
         for (status, body) in [(200, "OK"), (204, ""), (302, ""), (500, "{}"), (502, "")] {
             assert_eq!(answer(status, body), unknown(status, None));
         }

@@ -40,11 +40,11 @@ use self::watch::{Sample, Watch};
 
 pub use self::command::{Arguments, run};
 
-/// What was accepted is shipped and counted within this after the last order.
+/// Acknowledged orders are shipped and counted within this after the last order.
 const DRAIN: Duration = Duration::from_secs(60);
 const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How a drill is run.
+/// The settings of a drill.
 #[derive(Debug)]
 struct Options {
     /// The Compose project.
@@ -56,13 +56,13 @@ struct Options {
     /// Orders a second, all regions together.
     rate: f64,
     ledger: PathBuf,
-    /// Whether the ledger stays also when everything held.
+    /// `true` if the ledger is kept although everything held.
     keep_ledger: bool,
 }
 
-/// What is to be done.
+/// The steps of a drill.
 struct Drill<S> {
-    /// What is said before it begins.
+    /// The text that is printed before it begins.
     introduction: String,
     steps: S,
     /// No step begins after this.

@@ -1,7 +1,7 @@
-//! What was asked of the mall, and what it answered: one line of JSON for each attempt before it is made, and one after.
+//! Ledgers: one line of JSON for each attempt before it is made, and one for its answer.
 //!
 //! An order is an outcome in the sense of Jepsen: *acknowledged* (must be in the log), *refused* (must not be) or
-//! *unknown* (may be). An attempt without an answer is unknown: whoever made it was killed.
+//! *unknown* (may be). An attempt without an answer is unknown: its client was killed.
 
 mod faults;
 mod line;
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::faults::{Fault, Faults};
 pub use self::line::{Answer, Line, Phase};
 
-/// How many orders one run can have: so many user ids are its own.
+/// The most orders of one run, and the number of user ids that belong to it.
 pub const MAX_ORDERS: u64 = 1_000_000_000;
 /// Runs are drawn from this many: with a run's orders, a user id has 19 digits at most.
 const MAX_RUN: u64 = 9_000_000_000;
 
-/// The number of a run of the load generator. It makes the user ids of its orders unlike all others, so that an order in
-/// the log can be told from those of anybody else.
+/// The number of a run of the load generator. The user ids of its orders contain it, so that they differ from those of
+/// all other orders in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Run(pub(crate) u64);
@@ -76,12 +76,12 @@ impl Ledger {
         })
     }
 
-    /// Whether it goes to standard output.
+    /// Returns `true` if it goes to standard output.
     pub fn is_printed(&self) -> bool {
         self.path == Path::new(STANDARD)
     }
 
-    /// Where it is.
+    /// The file.
     pub fn path(&self) -> &Path {
         &self.path
     }

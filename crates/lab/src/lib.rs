@@ -1,4 +1,4 @@
-//! What proves the mall, on a laptop, in CI and in a cluster.
+//! The tools that prove the mall, on a laptop, in CI and in a cluster.
 //!
 //! * [`load`]: orders at a steady rate, and a [`ledger`] of each attempt and what was answered.
 //! * [`drill`]: faults under load, and whether the mall recovers from them.

@@ -25,16 +25,16 @@ pub use self::board::{Board, Figures};
 pub use self::command::{Arguments, run};
 pub use self::report::Summary;
 
-/// What is due and was not sent when the time is over has this long.
+/// Timeout of the orders that were due, and not sent, when the time is over.
 const CATCH_UP: Duration = Duration::from_secs(10);
-/// An order whose outcome is unknown is tried again after this, with its key.
+/// Interval of repetitions of an order with a key and an unknown outcome.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
-/// How often the ledger says that the load is alive: often enough to see that it stood still for a second.
+/// Interval of the lines by which the ledger shows that the load is alive: a halt of a second is seen.
 const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// After the time is over, orders with a key are tried again for this long.
 const RETRY_TIME: Duration = Duration::from_secs(60);
 
-/// What is to be sent.
+/// The orders to send.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Where.
@@ -47,7 +47,7 @@ pub struct Plan {
     pub connections: usize,
     /// For how long.
     pub duration: Duration,
-    /// Whether each order has an `Idempotency-Key`, and is tried again until its outcome is known.
+    /// `true` if each order has an `Idempotency-Key`, and is repeated until its outcome is known.
     pub keys: bool,
 }
 
@@ -94,9 +94,9 @@ pub async fn drive(
     Ok(Summary::new(plan, board.regions(), &end))
 }
 
-/// How the sending ended.
+/// The end of the sending.
 struct End {
-    /// How long it took.
+    /// The duration.
     elapsed: Duration,
     /// Orders that were due.
     due: u64,
@@ -112,9 +112,9 @@ struct Load<'a> {
     stop: &'a CancellationToken,
     pace: Pace,
     run: Run,
-    /// How many orders were begun.
+    /// The number of orders that were begun.
     orders: Cell<u64>,
-    /// And how many of each region.
+    /// The same by region.
     begun: Vec<Cell<u64>>,
 }
 
@@ -178,7 +178,7 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Waits before a repetition. Whether there is to be one.
+    /// Waits before a repetition. Returns `true` if there is to be one.
     async fn may_retry(&self) -> bool {
         let in_time = self.pace.elapsed() < self.plan.duration + RETRY_TIME;
         in_time && self.stop.run_until_cancelled(sleep(RETRY_INTERVAL)).await.is_some()

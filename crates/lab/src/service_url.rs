@@ -1,11 +1,11 @@
-//! Where a service listens.
+//! The URL of a service.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a service listens: `http://HOST` or `http://HOST:PORT`. It displays as the URL.
+/// The URL of a service: `http://HOST` or `http://HOST:PORT`. It displays as the URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceUrl(String);

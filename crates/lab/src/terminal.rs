@@ -1,4 +1,4 @@
-//! What the tools print.
+//! The output of the tools.
 
 use std::io::{IsTerminal as _, stdout};
 
@@ -7,12 +7,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 /// The width to print for where no terminal is.
 const COLUMNS: u16 = 100;
 
-/// Whether somebody watches.
+/// Returns `true` if stdout is a terminal.
 pub(crate) fn is_watched() -> bool {
     stdout().is_terminal()
 }
 
-/// How many columns there are.
+/// Returns the width in columns.
 pub(crate) fn columns() -> u16 {
     let size = rustix::termios::tcgetwinsize(stdout());
     let columns = size.map_or(COLUMNS, |size| size.ws_col);

@@ -16,7 +16,7 @@ const MAX_RUNS: usize = 1 << u8::BITS;
 /// The partition of a receipt that names none of a mall's.
 const NO_PARTITION: u8 = u8::MAX;
 
-/// What clients asked of the mall, and were told.
+/// The requests of clients, and their answers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     /// By run, order and time: the attempts at one order stand together.
@@ -54,7 +54,7 @@ pub(super) struct Attempt {
     pub(super) answer: Answered,
 }
 
-/// What an answer says.
+/// The content of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
     Acknowledged,
@@ -189,7 +189,7 @@ impl Ledger {
         })
     }
 
-    /// The attempts at the order whose first attempt has this index.
+    /// Returns the attempts of the order whose first attempt has this index.
     pub(super) fn order(&self, first: usize) -> &[Attempt] {
         let mut orders = self.attempts[first..].chunk_by(Attempt::is_same_order);
         orders.next().unwrap_or_default()

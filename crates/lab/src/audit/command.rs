@@ -11,7 +11,7 @@ use super::{Options, Progress, run};
 use crate::ServiceUrl;
 use crate::terminal::thousands;
 
-/// What `mall audit` is told.
+/// Arguments of `mall audit`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// A ledger of `mall load`: then it is also checked that what clients were told is true.
@@ -20,13 +20,13 @@ pub struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Where statistics listens [default: the setting lab.statistics_url, http://127.0.0.1:8081].
+    /// URL of statistics [default: the setting lab.statistics_url, http://127.0.0.1:8081].
     #[arg(long, value_name = "URL")]
     statistics: Option<ServiceUrl>,
 }
 
 /// Prints what an audit finds. The exit code is 0 when the mall held, 1 when a promise is broken, 3 when it is not proved.
-/// How far the audit is goes to stderr.
+/// Progress goes to stderr.
 ///
 /// # Errors
 /// As [`run`].

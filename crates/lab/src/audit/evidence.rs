@@ -6,16 +6,16 @@ use super::attempts::Ledger;
 use super::shown::Shown;
 use crate::OrderId;
 
-/// What was read of a mall, and what its clients were told.
+/// The records of a mall, and the answers that its clients got.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
     /// The regions, by partition.
     pub(super) partitions: Vec<Partition>,
     /// Records of topic `order` in partitions without a region: partition and offsets.
     pub(super) spare: Vec<(u16, Range<i64>)>,
-    /// What clients were told; `None` without a ledger.
+    /// The answers that clients got; `None` without a ledger.
     pub(super) ledger: Option<Ledger>,
-    /// What statistics shows.
+    /// The figures of statistics.
     pub(super) figures: Shown,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Outcome {
     pub(super) kind: Kind,
 }
 
-/// What an outcome says.
+/// The kind of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Shipped,
@@ -93,7 +93,7 @@ pub(super) enum Kind {
     Unreadable,
 }
 
-/// What a ledger says of a record.
+/// The owner of a record, by the ledgers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// Its user is none of a ledger's.

@@ -1,4 +1,4 @@
-//! What was found about each invariant.
+//! The finding of each check.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ const FIRST_OFFENDERS: usize = 5;
 /// Remarks that are kept of each invariant: with a thousand partitions each could have its own.
 const MAX_REMARKS: usize = 5;
 
-/// What must be true of a mall, whatever was done to it.
+/// An invariant: it holds whatever faults there were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "name() says what each one is")]
 pub enum Invariant {
@@ -61,7 +61,7 @@ impl Serialize for Invariant {
     }
 }
 
-/// Whether an invariant holds, or a mall.
+/// The verdict on an invariant, or on a mall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -69,7 +69,7 @@ pub enum Verdict {
     Held,
     /// Something is not as it must be.
     Broken,
-    /// What was checked is as it must be; nothing was checked, or not everything. The remarks say why.
+    /// All that was checked is as it must be; nothing was checked, or not everything. The remarks say why.
     NotProved,
     /// The ledger holds nothing that it is about: no broker was down.
     NoOccasion,
@@ -140,10 +140,10 @@ impl fmt::Display for Place {
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Offender {
-    /// Where it is.
+    /// The place.
     #[serde(flatten)]
     pub place: Place,
-    /// What was expected, and what was found.
+    /// The expectation, and the value found.
     pub what: String,
 }
 
@@ -153,22 +153,22 @@ impl fmt::Display for Offender {
     }
 }
 
-/// What was found about one invariant.
+/// The finding about one invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Which.
     pub invariant: Invariant,
-    /// What it says.
+    /// Its sentence.
     pub name: &'static str,
-    /// Whether it holds.
+    /// The verdict.
     pub verdict: Verdict,
-    /// How much was checked: records, orders or attempts.
+    /// The number of checked records, orders or attempts.
     pub checked: u64,
-    /// How many offences there are.
+    /// The number of offences.
     pub offences: u64,
     /// The first of them.
     pub offenders: Vec<Offender>,
-    /// What was not checked and why.
+    /// Parts that were not checked, with the reasons.
     pub remarks: Vec<String>,
 }
 

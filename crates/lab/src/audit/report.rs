@@ -12,26 +12,26 @@ use super::finding::{Finding, Verdict};
 use crate::ledger::Fault;
 use crate::terminal::{table, thousands};
 
-/// What an audit has found.
+/// The result of an audit.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Held only if every invariant was checked, and the effect of every fault was seen.
     pub verdict: Verdict,
     /// Records that were read.
     records: u64,
-    /// How long that took.
+    /// The duration of reading, in seconds.
     seconds: f64,
-    /// What was read, by partition.
+    /// The records that were read, by partition.
     pub partitions: Vec<PartitionSummary>,
-    /// What the ledgers hold; `None` without a ledger.
+    /// The orders of the ledgers; `None` without a ledger.
     ledgers: Option<OrderCounts>,
-    /// What was found about each invariant.
+    /// The finding about each invariant.
     pub invariants: Vec<Finding>,
-    /// Faults of the ledgers whose effect was not seen, or that did not end.
+    /// Faults of the ledgers that had no effect to be seen, or did not end.
     unproved_faults: Vec<String>,
 }
 
-/// What was read of a partition.
+/// The records of a partition that were read.
 #[derive(Clone, Debug, Serialize)]
 pub struct PartitionSummary {
     /// Its number.

@@ -1,4 +1,4 @@
-//! What statistics showed before the topics were read, and after.
+//! The figures of statistics before the topics were read, and after.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use super::evidence::Partition;
 use crate::ServiceUrl;
 use crate::figures::Figures;
 
-/// How long statistics may take to answer.
+/// Timeout of an answer of statistics.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long statistics may take to count what was in the log when the audit began.
+/// Statistics has this long to count all records of the log as it was when the audit began.
 pub(super) const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What statistics showed before the topics were read, and after.
+/// The figures of statistics before the topics were read, and after.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
     pub(super) before: Option<Figures>,

@@ -8,7 +8,7 @@ use crate::ledger::Fault;
 
 /// A region that is not touched has an acknowledgement at least this often.
 pub(super) const MAX_SILENCE: Duration = Duration::from_secs(1);
-/// What waited meanwhile comes all at once: a region counts as touched for this long after it has recovered.
+/// Orders that waited come all at once: a region counts as touched for this long after it has recovered.
 const SETTLING: Duration = Duration::from_secs(3);
 
 /// Spans that do not overlap, in their order.

@@ -25,11 +25,11 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// An end of a partition before the end that was asked for counts when it has lasted for this long: a new leader may
 /// not know the end yet.
 const EARLY_END: Duration = Duration::from_secs(3);
-/// How long an order may be without an outcome when the audit begins.
+/// An order may be without an outcome for this long after the audit begins.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const OUTCOME_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Where Kafka is, and how to talk to it.
+/// The broker, and the configuration of clients for it.
 #[derive(Clone, Default)]
 pub struct Kafka {
     /// Comma separated `host:port`.
@@ -248,7 +248,7 @@ impl<'a> Topic<'a> {
         })
     }
 
-    /// How many partitions it has.
+    /// Returns the number of partitions.
     fn partitions(&self) -> anyhow::Result<u16> {
         let metadata = self.consumer.fetch_metadata(Some(&self.name), ASK_TIMEOUT)?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.name);

@@ -25,7 +25,7 @@ const ROLLING_RESTART: &str = "rolling-restart";
 const FULL_DISK: &str = "full-disk";
 const ALL: &str = "all";
 
-/// What `mall drill` is told.
+/// Arguments of `mall drill`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -69,10 +69,10 @@ enum Action {
     },
     /// Give back whatever a drill took away that was itself killed: start, let go on, reconnect, remove.
     Heal,
-    /// What `lossy-order` starts beside the second order-N.
+    /// The relay that `lossy-order` starts beside the second order-N.
     #[command(hide = true)]
     Relay {
-        /// Where Kafka is.
+        /// The address of Kafka.
         broker: SocketAddr,
     },
     /// Draw the picture of a ledger.
@@ -90,13 +90,13 @@ struct Load {
     /// Orders a second, all regions together.
     #[arg(long, default_value_t = 500.0, value_parser = parse_rate)]
     rate: f64,
-    /// Where the gateway is [default: the setting lab.gateway_url, http://127.0.0.1:8080].
+    /// URL of the gateway [default: the setting lab.gateway_url, http://127.0.0.1:8080].
     #[arg(long, value_name = "URL")]
     gateway: Option<ServiceUrl>,
-    /// Where statistics are [default: the setting lab.statistics_url, http://127.0.0.1:8081].
+    /// URL of statistics [default: the setting lab.statistics_url, http://127.0.0.1:8081].
     #[arg(long, value_name = "URL")]
     statistics: Option<ServiceUrl>,
-    /// Where the ledger goes; it is kept [default: a file that is removed unless something was broken].
+    /// File of the ledger, which is kept [default: a file that is removed unless something was broken].
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
 }
@@ -241,7 +241,7 @@ where
     Ok(outcome?.map_or(ExitCode::FAILURE, Verdict::exit_code))
 }
 
-/// What somebody needs to know who sees this for the first time.
+/// The introduction for a first reader.
 fn explain(options: &Options) -> String {
     format!(
         "{:.0} orders a second go to {} throughout. Each fault is a line\n\
@@ -265,7 +265,7 @@ fn dispose(ledger: &Path, keep: bool) {
             "   The ledger: {shown}. Its picture again: mall drill show {shown}\n"
         ));
     } else {
-        // One that cannot be removed is in nobody's way.
+        // A file that cannot be removed does no harm.
         let _ = std::fs::remove_file(ledger);
     }
 }

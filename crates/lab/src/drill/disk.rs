@@ -18,9 +18,9 @@ use super::twin::twin_of;
 
 const KAFKA: &str = "kafka";
 const DATA: &str = "/var/lib/kafka/data";
-/// How much more fits on the disk than what is there already, in MiB.
+/// The free space on the small disk beside the data of Kafka, in MiB.
 const ROOM_MIB: u64 = 48;
-/// What is left when it has been filled, in MiB: a few seconds of orders.
+/// The free space on a disk that has been filled, in MiB: a few seconds of orders.
 const LEFT_MIB: u64 = 2;
 /// Copying a gigabyte takes a few seconds.
 const COPY: Duration = Duration::from_secs(120);
@@ -38,7 +38,7 @@ impl Engine {
         self.stop(&kafka.id).await?;
         let original = self.docker().inspect_container(&kafka.id, None).await?;
         let data = data_volume(&original)?;
-        // How large it has to be is known only from within.
+        // Its size is known only from within.
         self.hold(&original, &format!("{data}:/data:ro"), None).await?;
         let used = self.execute("du -sm /data | cut -f1").await?;
         let used: u64 = used

@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep};
 const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
-/// Whose project a container or a volume is that a drill has made.
+/// The label with the project of a container or volume that a drill has made.
 const MADE_FOR: &str = "mall.drill.project";
 /// A call of the engine takes at most so many seconds: stopping Kafka may take 60.
 const CALL_SECONDS: u64 = 90;
-/// How long it is tried to freeze a container, and how often.
+/// Timeout and interval of the attempts to freeze a container.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
 const FREEZE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -29,7 +29,7 @@ pub(crate) struct Engine {
     project: String,
 }
 
-/// What a container is doing.
+/// The state of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// It runs and is healthy, or has no health check.
@@ -50,7 +50,7 @@ pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) service: String,
     pub(crate) state: State,
-    /// Whether it has a network.
+    /// `true` if it has a network.
     pub(crate) is_connected: bool,
 }
 
@@ -131,7 +131,7 @@ impl Engine {
         Ok(found.into_iter().filter_map(|container| container.id).collect())
     }
 
-    /// Kills it, as a crash would. The engine does not start it again: it takes this for somebody's wish.
+    /// Kills it, as a crash would. The engine does not start it again, because it takes the kill for a wish of the user.
     pub(crate) async fn kill(&self, id: &str) -> anyhow::Result<()> {
         called("kill", id, self.docker.kill_container(id, None)).await
     }
@@ -181,7 +181,7 @@ impl Engine {
             .collect()
     }
 
-    /// What finds them.
+    /// The filter that finds them.
     pub(crate) fn made_label(&self) -> String {
         format!("{MADE_FOR}={}", self.project)
     }
@@ -191,7 +191,7 @@ impl Engine {
         unless_gone(self.docker.remove_container(id, Some(options)).await).map(drop)
     }
 
-    /// Whether there is something that a drill has made.
+    /// Returns `true` if something exists that a drill has made.
     pub(crate) async fn has_made(&self) -> anyhow::Result<bool> {
         Ok(!self.made().await?.is_empty() || !self.made_volumes().await?.is_empty())
     }

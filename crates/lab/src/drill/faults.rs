@@ -1,4 +1,4 @@
-//! What can be done to the mall, by name.
+//! The faults, by name.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) const NO_LAG: Duration = Duration::from_secs(10);
 /// Two with the same ordinal run for so long when the first is back: it has read the log, and the second has gone on.
 const BOTH_RUN: Duration = Duration::from_secs(1);
 
-/// What is done to a container.
+/// The action of a fault on a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     /// It is killed (SIGKILL), and started again.
@@ -46,7 +46,7 @@ pub(crate) enum Verb {
     MoveBack,
 }
 
-/// What a container is.
+/// The kind of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Gateway,
@@ -57,7 +57,7 @@ pub(crate) enum Kind {
     ZooKeeper,
 }
 
-/// Whose acknowledgements a fault may stop.
+/// The regions whose acknowledgements a fault may stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Touches {
     All,
@@ -72,9 +72,9 @@ pub(crate) struct Fault {
     pub(crate) name: &'static str,
     pub(crate) verb: Verb,
     pub(crate) kind: Kind,
-    /// How long it lasts at least, in seconds, when that is drawn.
+    /// The shortest duration, in seconds, when it is drawn.
     pub(crate) shortest: u64,
-    /// How long it lasts at most, and when it is asked for by name.
+    /// The longest duration when it is drawn, and the one of a fault that is named.
     pub(crate) longest: u64,
 }
 
@@ -179,12 +179,12 @@ impl Fault {
         }
     }
 
-    /// Whether anybody outside can tell when it is over. Nobody notices ZooKeeper: no region is touched.
+    /// Returns `true` if recovery can be seen from outside. The end of a fault of ZooKeeper touches no region.
     pub(crate) fn is_noticed(&self) -> bool {
         self.kind != Kind::ZooKeeper
     }
 
-    /// How soon it is back when its cause is over.
+    /// The bound of the time until it is back, after its cause is over.
     pub(crate) fn back(&self) -> Duration {
         match (self.kind, self.verb) {
             (Kind::Kafka | Kind::ZooKeeper, _) => BROKER_BACK,
@@ -247,7 +247,7 @@ impl Fault {
         }
     }
 
-    /// What is done, in a line.
+    /// The action, in a line.
     pub(crate) fn what(&self) -> String {
         let (kind, seconds) = (self.kind, self.longest);
         match self.verb {
@@ -264,7 +264,7 @@ impl Fault {
         }
     }
 
-    /// What must hold, in a line.
+    /// The bound, in a line.
     pub(crate) fn must_hold(&self) -> String {
         let back = self.back().as_secs();
         match self.touches() {
@@ -286,7 +286,7 @@ impl ledger::Fault {
         }
     }
 
-    /// How long recovery may take after its cause was taken away.
+    /// The bound of recovery, after the cause was taken away.
     pub(crate) fn back(&self) -> Duration {
         Fault::named(&self.name).map_or(BROKER_BACK, Fault::back)
     }

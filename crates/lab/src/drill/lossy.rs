@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{Container, Engine, networks};
 use super::twin::name_of_relay;
 
-/// What services call the broker, and the port on which they find it, see compose.yaml.
+/// The name and port of the broker for services, see compose.yaml.
 const BROKER: &str = "kafka";
 const PORT: u16 = 19092;
 /// A connection is broken at the first answer after this: long enough for some orders, short enough that a fault breaks
@@ -23,7 +23,7 @@ const PORT: u16 = 19092;
 const LIFETIME: Duration = Duration::from_millis(250);
 /// A broker of the same machine accepts at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much of an answer is passed on at once.
+/// The most bytes of an answer that are passed on at once.
 const BUFFER_BYTES: usize = 1 << 16;
 
 impl Engine {
@@ -103,7 +103,7 @@ async fn pass(mut client: TcpStream, broker: SocketAddr, end: Instant) -> std::i
 mod tests {
     use super::*;
 
-    /// What the client hears when the broker was asked and has answered.
+    /// The answer that the client gets after the broker has answered.
     async fn heard(end: Instant) -> String {
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let (relay, broker) = tokio::try_join!(listen(), listen()).expect("two ports");

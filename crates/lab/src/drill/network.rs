@@ -12,9 +12,9 @@ use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
 use super::engine::{Container, Engine, called, networks, unless_gone};
 use super::twin::as_asked_for;
 
-/// Which container was cut off from its networks.
+/// The label with the container that was cut off from its networks.
 const CUT: &str = "mall.drill.container";
-/// What its networks were, as JSON.
+/// The label with its networks, as JSON.
 const NETWORKS: &str = "mall.drill.networks";
 
 impl Engine {

@@ -10,10 +10,10 @@ use crate::ledger::Fault;
 const SECOND: u64 = 1_000_000;
 /// Before the columns stand the names of the rows.
 const LABEL: usize = 10;
-/// More than so many blocks of rows nobody looks at: then a column is several seconds.
+/// The most blocks of rows: with more, a column is several seconds.
 const MAX_BLOCKS: u64 = 8;
 
-/// What happened to a region within a column.
+/// The state of a region within a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cell {
     /// Orders were acknowledged, and nothing else.

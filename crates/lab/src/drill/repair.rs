@@ -1,4 +1,4 @@
-//! Whether the mall is whole, and how it becomes so: whatever was done to it, and by whom.
+//! Examines a mall, and repairs it after any fault.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 const TELL_AFTER: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is wrong with a container, or with the mall.
+/// A fault of a container, or of the mall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
     what: String,
-    /// Whether waiting may be enough.
+    /// `true` if it may pass by itself.
     pub(crate) may_pass: bool,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn list<'a>(wrong: impl IntoIterator<Item = &'a Wrong>) -> String {
     phrases.join(", ")
 }
 
-/// What is wrong with the mall. Nothing is touched.
+/// Lists the faults of the mall. Changes nothing.
 ///
 /// # Errors
 /// When the engine cannot be asked, or there is no such project.
@@ -61,7 +61,7 @@ fn passing(what: String) -> Wrong {
     Wrong { what, may_pass: true }
 }
 
-/// What is wrong with a container.
+/// Returns the fault of a container.
 fn describe(container: &Container) -> Option<Wrong> {
     let service = &container.service;
     match &container.state {

@@ -1,4 +1,4 @@
-//! What a drill has shown: recovery for each fault, the longest silence, and which bounds were broken.
+//! The results of a drill: recovery for each fault, the longest silence, and the bounds that were broken.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use super::timeline::Timeline;
 use super::watch::{Sample, caught_up, ships_again};
 use crate::terminal::{table, thousands};
 
-/// What is known of a fault afterwards. Durations are from the time that its cause was taken away.
+/// The results for a fault. Durations are from the time that its cause was taken away.
 #[derive(Debug)]
 struct Row {
     cells: Vec<String>,
@@ -132,7 +132,7 @@ impl Judge<'_> {
                 row.broken
                     .push(format!("{what}: {verb} {found}, expected within {limit} s"));
             }
-            // The load of a drill that was stopped ends before anybody can tell.
+            // The load of a drill that was stopped ends before recovery can be seen.
             let is_known = self.timeline.ended >= from + limit.as_micros() as u64;
             let not_found = if is_known { "never" } else { "?" };
             found.map_or_else(|| not_found.to_owned(), |found| format!("{} s", seconds(found)))

@@ -37,7 +37,7 @@ pub(crate) struct Runner<'a> {
     pub(crate) replicas: Replicas,
     pub(crate) ledger: &'a RefCell<Ledger>,
     pub(crate) watch: &'a Watch,
-    /// What statistics said before the first order.
+    /// The figures before the first order.
     pub(crate) before: &'a Sample,
     pub(crate) screen: &'a Screen,
     pub(crate) board: Board,
@@ -47,7 +47,7 @@ pub(crate) struct Runner<'a> {
     pub(crate) stop: &'a CancellationToken,
 }
 
-/// What was counted when a step was healed.
+/// The counts when a step was healed.
 struct Healed {
     at: Instant,
     acknowledged: Vec<u64>,
@@ -76,7 +76,7 @@ impl Runner<'_> {
             keys: false,
         };
         let end = CancellationToken::new();
-        // Whatever ends the steps, also an error, ends the load.
+        // The load ends with the steps, also after an error.
         let steps = async {
             let _ends = end.clone().drop_guard();
             self.take(steps, time).await
@@ -221,7 +221,7 @@ impl Runner<'_> {
             .collect()
     }
 
-    /// Whether what a fault was done to works again, as seen from outside.
+    /// Returns `true` if the subject of a fault works again, as seen from outside.
     fn is_back(&self, Act { fault, subject, .. }: &Act, healed: &Healed) -> bool {
         let own = ordinal(subject);
         let is_touched = |index: usize| match fault.touches() {
@@ -245,7 +245,7 @@ impl Runner<'_> {
             }
     }
 
-    /// Whether it came true in time, and before a stop.
+    /// Returns `true` if it came true in time, and before a stop.
     async fn until(&self, is_true: impl Fn() -> bool, limit: Duration) -> bool {
         let begun = Instant::now();
         while !is_true() {
@@ -285,7 +285,7 @@ impl Runner<'_> {
     }
 }
 
-/// Where a ledger goes that nobody has named.
+/// The default file of a ledger.
 pub(crate) fn default_ledger() -> std::path::PathBuf {
     std::env::temp_dir().join(format!("mall-drill-{}.ledger", now() / 1_000_000))
 }

@@ -1,4 +1,4 @@
-//! What is done when: faults one after the other, at times two at once, with quiet between them.
+//! The schedule of a drill: faults one after the other, at times two at once, with quiet between them.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use super::faults::{FAULTS, FULL_DISK, Fault, Kind, Verb, services};
 #[derive(Clone, Debug)]
 pub(crate) struct Act {
     pub(crate) fault: &'static Fault,
-    /// The service whose container it is done to.
+    /// The service of the container.
     pub(crate) subject: String,
-    /// How long.
+    /// The duration.
     pub(crate) length: Duration,
 }
 
-/// What begins together. The next step begins when the mall has recovered from this one.
+/// Faults that begin together. The next step begins when the mall has recovered from this one.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// How long nothing is done before it.
+    /// The quiet time before it.
     pub(crate) quiet: Duration,
     pub(crate) acts: Vec<Act>,
 }
 
-/// How long a fault lasts that is asked for by name, and how long nothing is done before it.
+/// The duration of a fault that is named, and the quiet time before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Length {
     Shortest,

@@ -1,4 +1,4 @@
-//! What a drill prints while it runs: a line for each event, and for a terminal one more that changes.
+//! The output of a running drill: a line for each event, and for a terminal one more that changes.
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::terminal::{columns, is_watched};
 
-/// Prints to stdout. A failed write means that nobody reads it.
+/// Prints to stdout. A failed write means that the reader has gone.
 #[derive(Debug)]
 pub(crate) struct Screen {
     begun: Instant,

@@ -1,4 +1,4 @@
-//! What a ledger says of the time that it covers: acknowledgements of each region, faults, silences, recoveries.
+//! The time that a ledger covers: acknowledgements of each region, faults, silences, recoveries.
 
 mod reader;
 #[cfg(test)]
@@ -11,16 +11,16 @@ use crate::ledger::{self, Faults};
 
 use self::reader::Reader;
 
-/// What happened when. All times are Unix microseconds.
+/// The events of a ledger. All times are Unix microseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline {
     /// When the first order was sent.
     pub begun: u64,
     /// When the last one was.
     pub ended: u64,
-    /// What became of the orders, by partition.
+    /// The answers to orders, by partition.
     pub regions: BTreeMap<u16, Answers>,
-    /// What was done.
+    /// The faults.
     pub faults: Faults,
 }
 
@@ -74,7 +74,7 @@ impl Timeline {
         during.map(|(since, until)| until - since).max()
     }
 
-    /// How many orders of a region were acknowledged before a time.
+    /// Returns the number of orders of a region that were acknowledged before a time.
     pub(crate) fn acknowledged_before(&self, partition: u16, time: u64) -> u64 {
         let times = self.regions.get(&partition);
         times.map_or(0, |answers| {
@@ -91,7 +91,7 @@ fn first_after(times: &[u64], after: u64) -> Option<u64> {
 fn silences(answers: &Answers, begun: u64, ended: u64) -> impl Iterator<Item = (u64, u64)> {
     let times = || answers.acknowledged.iter().copied();
     let starts = std::iter::once(begun).chain(times());
-    // What was asked last may be answered after the last was sent.
+    // The last answers may come after the last order was sent.
     let ends = times().chain(std::iter::once(ended));
     starts.zip(ends).filter(|(start, end)| start < end)
 }

@@ -15,7 +15,7 @@ impl Engine {
             .await
     }
 
-    /// What makes a second container like this one.
+    /// The settings of a second container like this one.
     pub(super) async fn body_of_twin(&self, container: &Container) -> anyhow::Result<ContainerCreateBody> {
         let original = self.docker().inspect_container(&container.id, None).await?;
         Ok(twin_of(original, self.labels(&[])))
@@ -52,7 +52,7 @@ pub(super) fn name_of_relay(twin: &str) -> String {
     format!("{twin}-relay")
 }
 
-/// What a client asks for of what the engine has made of it.
+/// The settings of a network as a client asks for them, without the values of the engine.
 pub(super) fn as_asked_for(found: &EndpointSettings) -> EndpointSettings {
     EndpointSettings {
         aliases: found.aliases.clone(),

@@ -1,4 +1,4 @@
-//! What statistics say while a drill runs: what has been shipped and counted, and what waits.
+//! The figures of statistics while a drill runs.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::load::now;
 
 use super::timeline::Timeline;
 
-/// How often they are asked.
+/// Interval of the questions.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// They answer from memory.
+/// Timeout of a question. Statistics answers from memory.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// What was acknowledged within this may still be on its way through the mall.
+/// Orders that were acknowledged within this may still be on their way through the mall.
 pub(crate) const ON_ITS_WAY_MICROS: u64 = 1_000_000;
 
 /// Asks statistics again and again, and keeps what they say.
@@ -26,7 +26,7 @@ pub(crate) struct Watch {
     samples: RefCell<Vec<Sample>>,
 }
 
-/// What statistics said once.
+/// The figures at one time.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     /// When, in Unix microseconds.
@@ -77,7 +77,7 @@ impl Watch {
         })
     }
 
-    /// What they said last.
+    /// The last figures.
     pub(crate) fn latest(&self) -> Option<Sample> {
         self.samples.borrow().last().cloned()
     }

@@ -16,7 +16,7 @@ pub enum Line {
         at: u64,
         /// Its number.
         run: Run,
-        /// Where orders are sent.
+        /// The URL of the gateway.
         gateway: String,
     },
     /// An order is about to be sent.
@@ -27,7 +27,7 @@ pub enum Line {
         order: u64,
         /// The partition that is asked for.
         partition: u16,
-        /// How much it is worth.
+        /// Its money.
         money: u32,
         /// Its `Idempotency-Key`.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub enum Line {
         at: u64,
         /// Its number in the run.
         order: u64,
-        /// What the answer says.
+        /// The answer.
         #[serde(flatten)]
         answer: Answer,
     },
@@ -106,7 +106,7 @@ pub enum Phase {
     Begun,
     /// Its effect was seen: the container is down, frozen or without a network.
     Seen,
-    /// What was taken away is there again: from here on recovery is counted.
+    /// The cause was taken away: recovery is counted from here on.
     Healed,
 }
 

@@ -1,4 +1,4 @@
-//! What has become of the orders so far, for those who watch.
+//! The figures of a load that runs.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct Board {
 /// The figures of one region, or of all.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    /// Which region.
+    /// The partition of the region.
     pub partition: Partition,
     /// Orders that were begun.
     pub sent: u64,
@@ -47,7 +47,7 @@ impl Figures {
         }
     }
 
-    /// How a person calls the region.
+    /// The region.
     pub fn region(&self) -> Region {
         Region::from(self.partition)
     }
@@ -67,7 +67,7 @@ impl Figures {
         self.latencies.add(&other.latencies).expect("the same bounds");
     }
 
-    /// What has come since an earlier state of the same figures.
+    /// Returns the difference to an earlier state of the same figures.
     pub(super) fn since(&self, before: &Self) -> Self {
         let mut latencies = self.latencies.clone();
         latencies.subtract(&before.latencies).expect("fewer of the same");
@@ -113,7 +113,7 @@ impl Board {
         }
     }
 
-    /// An order whose outcome was unknown is tried again.
+    /// Takes back the unknown outcome of an order that is repeated.
     pub(super) fn retried(&self, region: usize) {
         self.regions.borrow_mut()[region].unknown -= 1;
     }

@@ -17,13 +17,13 @@ use crate::ServiceUrl;
 use crate::ledger::Ledger;
 use crate::terminal::{is_watched, table, thousands};
 
-/// How often the live figures are drawn.
+/// Interval of drawing the live figures.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// What `mall load` is told.
+/// Arguments of `mall load`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where the gateway is [default: the setting lab.gateway_url, http://127.0.0.1:8080].
+    /// URL of the gateway [default: the setting lab.gateway_url, http://127.0.0.1:8080].
     #[arg(long, value_name = "URL")]
     pub gateway: Option<ServiceUrl>,
     /// Orders a second, all regions together. They are due at this rate, whatever becomes of those before them.
@@ -106,7 +106,7 @@ pub async fn run(
     } else {
         summary.render()
     };
-    // A failed write means that nobody reads it.
+    // A failed write means that the reader has gone.
     let _ = if is_printed {
         std::io::stderr().write_all(text.as_bytes())
     } else {

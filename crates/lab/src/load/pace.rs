@@ -42,7 +42,7 @@ impl Pace {
                     next += 1;
                 }
                 let rest = interval.mul_f64(next as f64).saturating_sub(began.elapsed());
-                // The bound is for the end: nobody is to wait for an order that is due in an hour.
+                // The upper bound is for the end: a stop need not wait for an order that is due in an hour.
                 thread::sleep(rest.clamp(STEP, Duration::from_millis(100)));
             }
         };
@@ -63,7 +63,7 @@ impl Pace {
         self.began + self.interval.mul_f64(index as f64)
     }
 
-    /// How many orders are due by now.
+    /// Returns the number of orders that are due by now.
     pub(super) fn due(&self) -> u64 {
         let due = self.began.elapsed().as_secs_f64() / self.interval.as_secs_f64();
         (due as u64 + 1).min(self.total)
@@ -79,7 +79,7 @@ impl Pace {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Ends it: nobody gets another order.
+    /// Ends it: no worker gets another order.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         self.due.iter().for_each(|due| due.close());

@@ -1,4 +1,4 @@
-//! What a load has come to.
+//! The result of a load.
 
 use std::fmt::Write as _;
 
@@ -15,16 +15,16 @@ const KEPT: f64 = 0.99;
 const FIRST_BAR: u64 = 128;
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// What a load has come to, as `--json` prints it.
+/// The result of a load, as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     /// Orders a second that were to be sent.
     pub rate: f64,
     /// Orders a second that were sent.
     pub achieved_rate: f64,
-    /// Whether it kept the rate. If not, there are no latencies.
+    /// `true` if it kept the rate. If not, there are no latencies.
     pub kept_rate: bool,
-    /// For how long orders were sent, in seconds.
+    /// The duration of the sending, in seconds.
     pub seconds: f64,
     /// Each region.
     pub regions: Vec<Line>,

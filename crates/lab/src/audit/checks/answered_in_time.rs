@@ -114,7 +114,7 @@ fn check_answer(ledger: &Ledger, attempt: &Attempt, answered: u64, finding: &mut
     });
 }
 
-/// What answers is the gateway: one that is stopped, frozen or cut off answers when it is back.
+/// Returns `true` if the gateway was stopped, frozen or cut off: then its answers come when it is back.
 fn is_excused(ledger: &Ledger, began: u64, answered: u64) -> bool {
     ledger.faults.iter().any(|fault| {
         let is_gateway = fault.subjects.is_empty() || fault.subjects.iter().any(|subject| subject == "gateway");

@@ -51,7 +51,7 @@ fn check_silence(ledger: &Ledger, partition: u8, acknowledged: &[u64], excluded:
         from = to;
     }
     let of_region = ledger.attempts.iter().filter(|attempt| attempt.partition == partition);
-    // What is refused at once leaves nothing under way, and is counted below.
+    // A refusal at once leaves nothing under way, and is counted below.
     for attempt in of_region.filter(|attempt| attempt.answer != Answered::Refused) {
         let end = attempt.answered().unwrap_or(u64::MAX);
         let first = gaps.partition_point(|gap| gap.to <= attempt.at);
@@ -104,7 +104,7 @@ fn place(attempt: &Attempt) -> Place {
     }
 }
 
-/// Whether the load was there to see.
+/// Returns `true` if the load ran all the time.
 fn check_load(ledger: &Ledger, touched: &Spans, stalls: &Spans, finding: &mut Finding) {
     if ledger.beats.is_empty() {
         return finding.not_checked("the ledger does not say whether the load was alive");

@@ -72,7 +72,7 @@ fn check_fold(partition: &Partition, figures: &Figures, finding: &mut Finding) {
     compare(counts, *found, Place::region(number), &of, finding);
 }
 
-/// What was counted before the ends of the logs were asked for is in the logs.
+/// Records that were counted before the ends of the logs were asked for are in the logs.
 fn check_end(partition: &Partition, before: &Figures, finding: &mut Finding) {
     let (orders, shipments) = (&partition.orders.offsets, &partition.shipments.offsets);
     for (topic, offsets, end) in [

@@ -52,7 +52,7 @@ pub(super) fn check(evidence: &Evidence) -> Finding {
 #[derive(Clone, Copy, Default)]
 struct Copies {
     all: u8,
-    /// Those whose id no answer has named.
+    /// Attempts whose id no answer has named.
     unnamed: u8,
 }
 
@@ -66,7 +66,7 @@ fn check_record(record: &Record, attempts: &[Attempt], copies: &mut Copies, plac
             format!("expected the money and the key that were ordered, found money {money}")
         });
     }
-    // An order whose attempts were all refused is an offence against I2.
+    // I2 judges orders of which every attempt was refused.
     let writers = count(Attempt::may_have_written);
     if usize::from(copies.all) > writers && !are_all_refused(attempts) {
         let copies = copies.all;

@@ -1,4 +1,4 @@
-//! I2: no record is of an order all of whose attempts were refused.
+//! I2: no record belongs to an order of which every attempt was refused.
 
 use super::super::attempts::are_all_refused;
 use super::super::evidence::{Evidence, Owner};

@@ -17,7 +17,7 @@ const ORDERS: u64 = 160;
 /// The broker is down, in intervals from the beginning.
 const OUTAGE: std::ops::Range<u64> = 60..108;
 
-/// What happens to an attempt.
+/// The fate of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Written,
@@ -221,7 +221,7 @@ impl Scene {
     }
 }
 
-/// What statistics shows of the logs.
+/// The figures that statistics would show of the logs.
 pub(super) fn fold(evidence: &Evidence) -> Figures {
     let regions: Vec<Counts> = evidence.partitions.iter().map(counts).collect();
     let sum = |of: fn(&Counts) -> u64| regions.iter().map(of).sum();

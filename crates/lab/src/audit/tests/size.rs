@@ -1,4 +1,4 @@
-//! What five million orders cost. `cargo test -p lab --release size -- --ignored --nocapture`
+//! The cost of five million orders. `cargo test -p lab --release size -- --ignored --nocapture`
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

@@ -104,7 +104,7 @@ fn check_original(outcomes: &Outcomes<'_>, index: usize, before: crate::OrderId,
 }
 
 fn is_duplicate_of_none(outcomes: &Outcomes<'_>, index: usize, finding: &mut Finding) {
-    // What it is a duplicate of may have been removed.
+    // Retention may have removed the original of the duplicate.
     if outcomes.partition.orders.offsets.start > 0 || outcomes.from > outcomes.partition.orders.offsets.start {
         return;
     }

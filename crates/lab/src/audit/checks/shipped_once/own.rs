@@ -17,7 +17,7 @@ struct Counts {
     shipped: u8,
     /// Duplicates: there is a shipment somewhere.
     duplicates: u8,
-    /// A record whose outcome is not known, or missing: that is an offence of its own.
+    /// A record has no outcome, or an unknown one: that is an offence of its own.
     is_open: bool,
     /// The log holds a record of it: a lost order is an offence against I1.
     is_found: bool,
