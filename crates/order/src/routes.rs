@@ -111,7 +111,7 @@ impl State {
     }
 }
 
-/// Waits for what the writer says.
+/// Waits for the answer of the writer.
 async fn answer(queued: Result<Reply, SubmissionError>) -> SubmissionReply<Receipt> {
     let stopped = |_| {
         let reason = "the service stopped while it wrote the order";

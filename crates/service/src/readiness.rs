@@ -30,7 +30,7 @@ pub struct Latch {
     reason: Reason,
 }
 
-/// Why a condition is not met; `None` if it is met.
+/// The reason why a condition is not met; `None` if it is met.
 type Reason = Arc<Mutex<Option<String>>>;
 
 impl Readiness {

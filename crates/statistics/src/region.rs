@@ -72,9 +72,10 @@ enum Failure {
 }
 
 impl Failure {
-    /// Returns `true` if another client may succeed at once.
-    fn is_of_client(&self) -> bool {
-        matches!(self, Self::Stalled(_) | Self::Silent(..))
+    /// Returns `true` if the client is to be replaced: another one may succeed at once, or this one has reached no broker
+    /// for too long.
+    fn needs_renewal(&self, consumer: &Consumer) -> bool {
+        matches!(self, Self::Stalled(_) | Self::Silent(..)) || consumer.needs_renewal()
     }
 }
 
@@ -100,7 +101,7 @@ impl Reader {
     /// Shows a failure, and replaces the client if that may help.
     fn fail(&mut self, failure: &Failure) {
         let consumer = &self.sources[0].consumer;
-        let renew = failure.is_of_client() || consumer.needs_renewal();
+        let renew = failure.needs_renewal(consumer);
         let mut problem = match failure {
             Failure::Consume(error) if consumer.is_disconnected() => consumer.outage(error),
             failure => failure.to_string(),
@@ -214,7 +215,7 @@ impl Reader {
         for source in &mut self.sources {
             source.end = match source.bounds(self.partition) {
                 Ok(bounds) => bounds.high,
-                Err(failure) if failure.is_of_client() || source.consumer.needs_renewal() => return Err(failure),
+                Err(failure) if failure.needs_renewal(&source.consumer) => return Err(failure),
                 // The next question would take as long in vain.
                 Err(_) => source::UNKNOWN,
             };

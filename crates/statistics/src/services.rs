@@ -13,7 +13,7 @@ pub(crate) const KAFKA: &str = "kafka";
 /// A service that was probed longer ago than this is probed again before its status is given out.
 const FRESH: Duration = Duration::from_secs(3);
 /// Timeout of a request for the figures that waits for such a probe.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(1200);
+const FRESH_TIMEOUT: Duration = Duration::from_millis(1200);
 
 /// The readiness of the other services.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Services {
         let is_fresh = |state: &State| state.probed.is_some_and(|probed| probed.elapsed() < FRESH);
         let all = probed.wait_for(|()| self.states.lock().iter().all(is_fresh));
         // After the timeout, older statuses are shown.
-        let _ = tokio::time::timeout(PROBE_TIMEOUT, all).await;
+        let _ = tokio::time::timeout(FRESH_TIMEOUT, all).await;
     }
 }
 
@@ -131,17 +131,17 @@ mod tests {
         let services = Services::new([("gateway".to_owned(), "gateway".to_owned())]);
         let begun = Instant::now();
         services.fresh().await;
-        assert_eq!(begun.elapsed(), PROBE_TIMEOUT);
+        assert_eq!(begun.elapsed(), FRESH_TIMEOUT);
         services.record("gateway", Ok(()));
         let begun = Instant::now();
         services.fresh().await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
         tokio::time::advance(FRESH).await;
         let probe = async {
-            tokio::time::sleep(PROBE_TIMEOUT / 2).await;
+            tokio::time::sleep(FRESH_TIMEOUT / 2).await;
             services.record("gateway", Ok(()));
         };
         tokio::join!(services.fresh(), probe);
-        assert_eq!(begun.elapsed(), FRESH + PROBE_TIMEOUT / 2);
+        assert_eq!(begun.elapsed(), FRESH + FRESH_TIMEOUT / 2);
     }
 }

@@ -52,11 +52,11 @@ impl RangeProgress {
 }
 
 impl Consumer {
-    /// Reads the records of a range of offsets, until `visit` breaks. Has failed if it has not ended at `end_by`; without
-    /// one, if it makes no progress for 15 s.
+    /// Reads the records of a range of offsets, until `visit` breaks.
     ///
     /// # Errors
-    /// When it has failed, the process is asked to stop, a right is missing, or the position does not exist.
+    /// When the read has not ended at `end_by`, or without `end_by` makes no progress for 15 s; when the process is asked to
+    /// stop, a right is missing, or the position does not exist.
     pub fn read(
         &self,
         partition: i32,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{broker, record};
 
-/// The broker puts each commit off, for longer than anybody waits.
+/// The broker puts each commit off, for longer than any test waits.
 fn put_off_commits(broker: &MockCluster<'_, DefaultProducerContext>) {
     let later = [RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS; 1000];
     broker.request_errors(RDKafkaApiKey::EndTxn, &later);
