@@ -88,10 +88,16 @@ pub fn hosts(pattern: &str, replicas: Replicas) -> Result<BTreeMap<Partition, Au
 /// Runs the gateway until it is asked to stop: then what is in flight is answered.
 ///
 /// # Errors
-/// When the server breaks.
+/// When a replica has no host, or the server breaks.
 pub async fn run(config: Config, mut context: Context) -> anyhow::Result<()> {
     let metrics = Metrics::register(&mut context.metrics, config.replicas);
     let mut tasks = Tasks::new(&context.shutdown);
+    for (service, hosts) in [("order", &config.orders), ("repository", &config.repositories)] {
+        anyhow::ensure!(
+            hosts.keys().copied().eq(config.replicas.partitions()),
+            "expected a host of each {service}-N, found {hosts:?}"
+        );
+    }
     let (mut senders, mut repositories) = (BTreeMap::new(), BTreeMap::new());
     for ((partition, order), repository) in config.orders.into_iter().zip(config.repositories.into_values()) {
         let (in_flight, max_in_flight) = (metrics.in_flight(partition), config.settings.max_in_flight.get());
@@ -140,7 +146,13 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_named() {
-        for url in ["order-{ordinal}", "http://order", "http://order-{ordinal}/x", ""] {
+        for url in [
+            "order-{ordinal}",
+            "https://order-{ordinal}",
+            "http://order",
+            "http://order-{ordinal}/x",
+            "",
+        ] {
             let error = hosts(url, Replicas::THREE).expect_err(url);
             assert!(error.contains("found"), "{error}");
         }

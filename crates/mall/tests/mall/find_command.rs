@@ -99,7 +99,7 @@ fn a_problem_is_told_in_the_words_of_the_gateway(#[case] line: &str, #[case] sta
 #[case::a_page_that_is_missing(http("404 Not Found", "<html>"), "found status 404 and \"<html>\"")]
 #[case::half_of_it(http("200 OK", &journey()[..200]), "found status 200 and")]
 #[case::no_http("SSH-2.0-OpenSSH_9.6\r\n".to_owned(), "does not answer at http://127.0.0.1:")]
-#[case::nothing(String::new(), "does not answer at http://127.0.0.1:")]
+#[case::nothing(String::new(), "connection closed before message completed")]
 #[test]
 fn rubbish_is_told_with_what_was_expected(#[case] reply: String, #[case] expected: &str) {
     let (address, _request) = gateway(reply);
@@ -130,6 +130,7 @@ fn a_gateway_that_does_not_answer_is_left_after_three_seconds() {
 #[case::no_url(&["find", "1", "--gateway", "localhost:8080"], "expected http://HOST")]
 #[case::nothing(&["find", ""], "expected an order id")]
 #[case::an_id_for_a_service(&["order", "1"], "unexpected argument")]
+#[case::a_url_for_a_service(&["order", "--gateway", "http://localhost"], "unexpected argument")]
 #[test]
 fn a_command_line_that_makes_no_sense_is_a_usage_error(#[case] arguments: &[&str], #[case] expected: &str) {
     let (code, _, error) = mall(arguments);
